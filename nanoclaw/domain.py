@@ -1,0 +1,246 @@
+"""The nouns of the program and the closed sets of their states. No behaviour, no I/O."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, NewType
+
+ChatId = NewType("ChatId", str)
+"""Text that names one chat: `tg:<id>`, `local:<name>`, WhatsApp JIDs as they are."""
+Folder = NewType("Folder", str)
+"""A group's folder below `groups/`; also the name of the group everywhere inside."""
+
+TurnId = NewType("TurnId", str)
+RunId = NewType("RunId", str)
+SessionId = NewType("SessionId", str)
+EventId = NewType("EventId", str)
+ActionId = NewType("ActionId", str)
+OutboxId = NewType("OutboxId", str)
+TaskId = NewType("TaskId", str)
+OccurrenceId = NewType("OccurrenceId", str)
+
+Outcome = Literal["open", "answered", "silent", "ignored", "refused", "failed", "cancelled"]
+Disposition = Literal["stored", "command", "dropped", "unregistered", "duplicate"]
+Lane = Literal["command", "conversation"]
+PartState = Literal["queued", "sending", "sent", "uncertain", "failed"]
+TurnState = Literal["running", "waiting", "answered", "silent", "failed", "cancelled"]
+"""`waiting`: between two tries, or held by an outage; its messages stay `open`."""
+TurnKind = Literal["messages", "occurrence"]
+TaskStatus = Literal["active", "paused", "completed", "failed"]
+ScheduleType = Literal["once", "interval", "cron"]
+OccurrenceState = Literal["planned", "running", "done", "failed", "skipped", "missed", "deleted"]
+
+FINISHED_TURN: frozenset[TurnState] = frozenset({"answered", "silent", "failed", "cancelled"})
+
+
+def new_id() -> str:
+    """A UUIDv4; every id of the program that is not a service's own."""
+    return str(uuid.uuid4())
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as stored: UTC, milliseconds, `Z`; fixed width, so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def moment(text: str) -> datetime:
+    """The inverse of `stamp`; also reads SQLite's own CURRENT_TIMESTAMP."""
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """The message that another one answers to, as far as the service tells."""
+
+    message_id: str
+    text: str
+    sender_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """A channel's own read position, stored in the transaction of the message that it covers."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbound:
+    """One message as a channel delivers it to the gate. `message_id` is unique for (chat_id, sender)."""
+
+    channel: str
+    chat_id: ChatId
+    chat_name: str
+    is_group: bool
+    message_id: str
+    sender: str
+    """Stable id of the sender on the service, with the channel's prefix; never a display name."""
+    sender_name: str
+    text: str
+    sent_at: datetime
+    from_me: bool = False
+    from_bot: bool = False
+    mentions_me: bool = False
+    """The service itself says that we are meant: our @username, or a reply to one of our messages."""
+    quote: Quote | None = None
+    thread: str | None = None
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A registered chat."""
+
+    chat_id: ChatId
+    name: str
+    folder: Folder
+    trigger: str
+    requires_trigger: bool
+    is_main: bool
+    added_at: datetime
+    is_group: bool = True
+    """False for a private chat between the owner and the assistant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message in the mailbox, at its position."""
+
+    seq: int
+    chat_id: ChatId
+    message_id: str
+    sender: str
+    sender_name: str
+    text: str
+    sent_at: datetime
+    outcome: Outcome
+    event_id: EventId
+    from_me: bool = False
+    from_bot: bool = False
+    mentions_me: bool = False
+    quote: Quote | None = None
+    thread: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A batch of messages, or a due occurrence, handed to an agent until it is done with it."""
+
+    id: TurnId
+    kind: TurnKind
+    chat_id: ChatId
+    folder: Folder
+    session_id: SessionId
+    action_id: ActionId
+    """The action that is opened with the turn and closed with what came of it; all its calls hang on it."""
+    event_id: EventId
+    state: TurnState
+    tries: int
+    """Faults so far."""
+    started_at: datetime
+    occurrence_id: OccurrenceId | None = None
+    thread: str | None = None
+    model: str | None = None
+    silent_by_tool: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxEntry:
+    """One message on its way out. `key` is unique: the same decision is never stored twice."""
+
+    key: str
+    chat_id: ChatId
+    text: str
+    lane: Lane = "conversation"
+    kind: Literal["text", "edit", "file", "picture"] = "text"
+    id: OutboxId = field(default_factory=lambda: OutboxId(new_id()))
+    thread: str | None = None
+    reply_to: str | None = None
+    """The service's id of the message that this one answers."""
+    edit_of: OutboxId | None = None
+    spool_path: str | None = None
+    turn_id: TurnId | None = None
+    occurrence_id: OccurrenceId | None = None
+    action_id: ActionId | None = None
+    due: datetime | None = None
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxPart:
+    """One piece of an entry as the service will see it; the unit of sending."""
+
+    outbox_id: OutboxId
+    index: int
+    text: str
+    state: PartState
+    attempts: int
+    platform_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A schedule. `next_run` is None when nothing more is planned."""
+
+    id: TaskId
+    folder: Folder
+    chat_id: ChatId
+    prompt: str
+    schedule_type: ScheduleType
+    schedule_value: str
+    status: TaskStatus
+    created_at: datetime
+    next_run: datetime | None = None
+    last_run: datetime | None = None
+    last_result: str | None = None
+    context_mode: Literal["group", "isolated"] = "isolated"
+    kind: str = "prompt"
+    """`prompt` runs an agent; other kinds belong to plugins and run on the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What came in. `source` is one of whatsapp, telegram, slack, local, message_batch, scheduled_task, ipc, command, system."""
+
+    source: str
+    summary: str
+    source_id: str | None = None
+    content: Any = None
+    """Serialised and cut at 10 KB when it is written."""
+    id: EventId = field(default_factory=lambda: EventId(new_id()))
+    chat_id: ChatId | None = None
+    parent: EventId | None = None
+    disposition: Disposition | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What was done because of an event. A failure is an action whose type ends in `_failed`, with `failed` set."""
+
+    action_type: str
+    triggered_by: EventId | None
+    target: str | None = None
+    content: Any = None
+    id: ActionId = field(default_factory=lambda: ActionId(new_id()))
+    turn_id: TurnId | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One operation on the way to an action: `kind` is host, model, tool, server_tool or host_tool."""
+
+    action_id: ActionId | None
+    tool_name: str
+    started_at: datetime
+    duration_ms: int
+    success: bool
+    input: Any = None
+    output: Any = None
+    kind: str = "host"
+    id: str = field(default_factory=new_id)
+    turn_id: TurnId | None = None
