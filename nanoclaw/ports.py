@@ -476,7 +476,9 @@ class Trace(Protocol):
 class TraceSink(Protocol):
     """Where the recorder's batches end."""
 
-    async def write_trace(self, rows: Sequence[Event | Action | ToolCall], stamps: Sequence[datetime], lost: int) -> int:
+    async def write_trace(
+        self, rows: Sequence[Event | Action | ToolCall], stamps: Sequence[datetime], lost: int
+    ) -> int:
         """Rows stored; `lost` are counted in the database."""
         ...
 
@@ -503,5 +505,3 @@ class QueueStatus:
     groups: Sequence[GroupState] = field(default_factory=tuple)
     outage: str | None = None
     """The sentence of the outage that holds work up, if there is one."""
-
-

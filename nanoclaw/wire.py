@@ -231,6 +231,8 @@ AGENT_FRAMES: tuple[type[Frame], ...] = (
     Hello, Accepted, Text, ModelStart, ModelEnd, ToolStart, ToolEnd, HostCall, TurnEnd, AgentError,
 )  # fmt: skip
 _BY_TYPE: dict[str, type[Frame]] = {frame.type: frame for frame in (*HOST_FRAMES, *AGENT_FRAMES)}
+
+
 def _list_of_dicts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 

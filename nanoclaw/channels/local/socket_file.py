@@ -1,0 +1,73 @@
+"""Owns the socket file: for this user alone, and never taken from a service that still answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+from nanoclaw.errors import BadInputError
+
+_MAX_PATH_BYTES = 107
+_BACKLOG = 64
+_ANSWER_S = 1.0
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening socket at `path`, mode 0600 from its first moment. Raises BadInputError."""
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES - 4:
+        raise BadInputError(
+            f"the socket path {path} is too long ({len(os.fsencode(path))} bytes, {_MAX_PATH_BYTES - 4} at most)",
+            safe="The path of the home folder is too long for a socket.",
+        )
+    _check_free(path)
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(str(fresh))
+        fresh.chmod(0o600)  # before it listens: nobody can have connected
+        listening.listen(_BACKLOG)
+        fresh.rename(path)
+    except OSError as error:
+        listening.close()
+        raise BadInputError(
+            f"cannot make the socket {path}: {error.strerror}",
+            safe="The socket in the home folder cannot be made.",
+        ) from error
+    listening.setblocking(False)
+    return listening
+
+
+def remove(path: Path, inode: int) -> None:
+    """Removes the file if it is still the one with that inode."""
+    try:
+        if path.stat().st_ino == inode:
+            path.unlink()
+    except FileNotFoundError:
+        return
+
+
+def _check_free(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise BadInputError(
+            f"{path} is in the way: it is no socket", safe="A file is in the way of the socket."
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_ANSWER_S)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return  # left behind by a service that is gone
+        except OSError as error:
+            raise BadInputError(
+                f"{path} cannot be tried: {error}", safe="The socket cannot be tried."
+            ) from error
+    raise BadInputError(
+        f"another NanoClaw uses this socket: {path}", safe="another NanoClaw uses this socket"
+    )

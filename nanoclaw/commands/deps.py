@@ -1,0 +1,132 @@
+"""What the commands need from the rest of the program, each as narrow as its use. `app` fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+from zoneinfo import ZoneInfo
+
+from nanoclaw.domain import ChatId, Group, Inbound, Task, TurnId
+from nanoclaw.ports import Capabilities, Change, ChannelHealth, Clock, QueueStatus
+from nanoclaw.reports import (
+    ActionRow,
+    Ambiguous,
+    Chain,
+    Day,
+    EventTrace,
+    Overview,
+    SeenChat,
+    TraceReport,
+    UsageReport,
+)
+
+ListKind = Literal["tasks", "actions", "chats"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelView:
+    """A channel as `/status` shows it."""
+
+    name: str
+    health: ChannelHealth
+    capabilities: Capabilities
+    unsent: int | None = None
+    """Messages that wait to be sent there; None: not known."""
+
+
+class QueueView(Protocol):
+    """The group queue, as far as it can be looked at. Answers from memory."""
+
+    def status(self) -> QueueStatus: ...
+
+
+class RuntimeView(Protocol):
+    """Where agents run."""
+
+    def describe(self) -> str: ...
+
+
+class ReportsReader(Protocol):
+    """The read side of the store. Each method raises StoreUnavailableError when it cannot be read."""
+
+    async def overview(self, *, since: datetime, group: Group | None = None) -> Overview: ...
+    async def tasks(self, *, group: Group | None = None) -> Sequence[Task]: ...
+    async def unregistered(self, limit: int) -> Sequence[SeenChat]: ...
+    async def chat(self, chat_id: ChatId) -> SeenChat | None: ...
+    async def last_actions(self, count: int) -> Sequence[ActionRow]: ...
+    async def why(self, ref: str | None = None) -> Chain | EventTrace | Ambiguous | None: ...
+    async def event(self, ref: str) -> EventTrace | Ambiguous | None: ...
+    async def trace_report(self, *, since: datetime) -> TraceReport: ...
+    async def usage(
+        self,
+        *,
+        since: datetime | None,
+        now: datetime,
+        group: Group | None = None,
+        by_group: bool = False,
+        days: Sequence[Day] = (),
+    ) -> UsageReport: ...
+
+
+class Stop(Protocol):
+    """Ends what runs for these chats."""
+
+    async def __call__(self, chats: Sequence[ChatId], turns: Sequence[TurnId]) -> None:
+        """`turns` are those that the store has cancelled; none when the store could not be written."""
+        ...
+
+
+class LastLists:
+    """The last list of each kind that a chat was shown, so that `2` can stand for an id there."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[ChatId, ListKind], tuple[str, ...]] = {}
+
+    def show(self, chat_id: ChatId, kind: ListKind, ids: Sequence[str]) -> None:
+        self._shown[chat_id, kind] = tuple(ids)
+
+    def resolve(self, chat_id: ChatId, kind: ListKind, ref: str) -> str:
+        """The id behind a number of that list; anything else as it was typed."""
+        shown = self._shown.get((chat_id, kind), ())
+        if ref.isascii() and ref.isdigit() and 1 <= int(ref[:6]) <= len(shown):
+            return shown[int(ref[:6]) - 1]
+        return ref
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """Everything that a command may reach."""
+
+    assistant_name: str
+    zone: ZoneInfo
+    """The owner's time zone."""
+    retention_days: int
+    """Of the trace; 0 keeps for ever."""
+    started_at: datetime
+    clock: Clock
+    queue: QueueView
+    runtime: RuntimeView
+    reports: ReportsReader
+    channels: Callable[[], Sequence[ChannelView]]
+    groups: Callable[[], Sequence[Group]]
+    """The registered groups, from memory."""
+    model_line: Callable[[], str]
+    """Which model is asked, through what, and when it answered last."""
+    trace_lost: Callable[[], int]
+    """Trace rows lost since the start."""
+    memory_bytes: Callable[[], int]
+    """Resident memory of this process."""
+    pair: Callable[[str, Inbound], Change]
+    """Redeems a pairing code."""
+    stop: Stop
+    wake: Callable[[ChatId], Awaitable[None]]
+    """A chat has something to do."""
+    groups_changed: Callable[[], Awaitable[None]]
+    """A group was added: read them again."""
+    tasks_changed: Callable[[], Awaitable[None]]
+    """A task was paused, resumed or deleted: stop what no longer runs, look again when the next one is due."""
+    lists: LastLists = field(default_factory=LastLists)
+    store_patience_s: float = 1.0
+    """`/status` does not wait longer for the store."""

@@ -1,0 +1,101 @@
+"""`/tasks` and `/status tasks`: every task with its schedule, its next and last run, and an id to type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from nanoclaw.commands.deps import Deps
+from nanoclaw.commands.wording import usage_line
+from nanoclaw.domain import Task, TaskStatus
+from nanoclaw.ports import Answer, Invocation, Where
+from nanoclaw.reports import ago, bold, cut, duration, until
+
+PROMPT_CHARS = 50
+MIN_ID_CHARS = 8
+_SECTIONS: tuple[tuple[TaskStatus, str, str], ...] = (
+    ("active", "Active", ""),
+    ("paused", "Paused", " [paused]"),
+    ("failed", "Failed", " [failed]"),
+    ("completed", "Completed", " [done]"),
+)
+
+
+class Tasks:
+    """The task list under its short name."""
+
+    name = "tasks"
+    usage = "/tasks"
+    help = "every task with its schedule, next run, last run and id"
+    where: Where = "group"
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    async def run(self, invocation: Invocation) -> Answer:
+        """The same as `/status tasks`."""
+        return Answer(
+            text=usage_line(self.usage) if invocation.args else await task_list(self._deps, invocation)
+        )
+
+
+async def task_list(deps: Deps, invocation: Invocation) -> str:
+    """The tasks that this chat may see, numbered; the numbers stand for the ids from now on."""
+    group = invocation.group
+    scope = group if group and not group.is_main else None
+    by_status = {status: position for position, (status, _, _) in enumerate(_SECTIONS)}
+    tasks = sorted(await deps.reports.tasks(group=scope), key=lambda task: by_status[task.status])
+    deps.lists.show(invocation.inbound.chat_id, "tasks", [task.id for task in tasks])
+    if not tasks:
+        return "No scheduled tasks."
+    names = (
+        {} if scope else {g.folder: g.name for g in deps.groups() if not group or g.folder != group.folder}
+    )
+    short = short_ids([task.id for task in tasks])
+    lines = [bold("Scheduled tasks"), "----------------"]
+    for status, title, tag in _SECTIONS:
+        section = [(number, task) for number, task in enumerate(tasks, 1) if task.status == status]
+        lines += [bold(title)] if section else []
+        for number, task in section:
+            lines += _task_lines(task, number, tag, short[task.id], deps.clock.now())
+            lines += [f"   Group: {names[task.folder]}"] if task.folder in names else []
+    return "\n".join(lines)
+
+
+def short_ids(ids: Sequence[str]) -> dict[str, str]:
+    """For each id the shortest beginning, of eight characters or more, that no other one shares."""
+    ordered = sorted(ids)
+    short: dict[str, str] = {}
+    for position, id_ in enumerate(ordered):
+        neighbours = ordered[max(0, position - 1) : position] + ordered[position + 1 : position + 2]
+        shared = max((_shared(id_, other) for other in neighbours), default=0)
+        short[id_] = id_[: max(MIN_ID_CHARS, shared + 1)]
+    return short
+
+
+def _task_lines(task: Task, number: int, tag: str, short_id: str, now: datetime) -> list[str]:
+    due = until(task.next_run, now) if task.next_run and task.status == "active" else "n/a"
+    last = ago(task.last_run, now) if task.last_run else "never"
+    lines = [
+        f"{bold(f'{number}.')} {cut(task.prompt, PROMPT_CHARS)}{tag}",
+        f"   Schedule: {schedule_text(task)}",
+        f"   Next: {due} | Last: {last}",
+        f"   ID: {short_id}",
+    ]
+    return [*lines, f"   Result: {cut(task.last_result, PROMPT_CHARS)}"] if task.last_result else lines
+
+
+def schedule_text(task: Task) -> str:
+    """`cron: 0 7 * * *`, `every 1h`, `once`."""
+    if task.schedule_type == "cron":
+        return f"cron: {task.schedule_value}"
+    if task.schedule_type == "interval":
+        value = task.schedule_value
+        return f"every {duration(timedelta(milliseconds=int(value))) if value.isdecimal() else value}"
+    return "once"
+
+
+def _shared(one: str, other: str) -> int:
+    return next(
+        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )

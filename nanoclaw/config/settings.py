@@ -1,0 +1,216 @@
+"""Every setting there is: one class for each section of `nanoclaw.toml`, with its defaults and its rules.
+
+Lengths of time are seconds (`_s`). `config/nanoclaw.example.toml` says the same to the owner; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from nanoclaw.config.values import Choice, Key, Line, Seconds, SecondsList, Secret, Url, Whole, Zone
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+
+_TOKEN_HINT = "a bot token reads like 123456789:AAH…; copy it again from @BotFather"  # noqa: S105 - no token, its shape
+
+
+def _secret(rule: Key) -> dict[str, Any]:
+    """Marks a field that comes from the environment or from `.env` alone."""
+    return {"rule": rule, "secret": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantSettings:
+    """`[assistant]`: who it is."""
+
+    name: str = field(default="Andy", metadata={"rule": Line(longest=64)})
+    """Its name; also the trigger in groups, `@Andy`."""
+    timezone: str = field(default="", metadata={"rule": Zone()})
+    """IANA name. Empty in the file: the system's zone, else UTC. After loading it is always a name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """`[model]`: who answers."""
+
+    name: str = field(default="claude-sonnet-5-5", metadata={"rule": Line(spaces=False)})
+    max_tokens: int = field(default=8192, metadata={"rule": Whole(low=1, high=1_000_000)})
+    """Of one answer of the model."""
+    max_calls_per_turn: int = field(default=50, metadata={"rule": Whole(low=1, high=10_000)})
+    web_tools: Literal["auto", "on", "off"] = field(
+        default="auto", metadata={"rule": Choice(words=("auto", "on", "off"))}
+    )
+    """The API's own web search and fetch. auto: on when the address is Anthropic's."""
+    base_url: str = field(default="", metadata={"rule": Url(optional=True)})
+    """Where the Messages API is; may have a path. Empty: Anthropic."""
+    api_key: Secret | None = field(default=None, metadata=_secret(Key()))
+    auth_token: Secret | None = field(default=None, metadata=_secret(Key()))
+
+    @property
+    def offline(self) -> bool:
+        """No key and no address of a server that may need none: the offline model answers."""
+        return self.api_key is None and self.auth_token is None and not self.base_url
+
+    @property
+    def url(self) -> str:
+        return self.base_url or ANTHROPIC_URL
+
+    @property
+    def offers_web_tools(self) -> bool:
+        at_anthropic = self.url == ANTHROPIC_URL and not self.offline
+        return self.web_tools == "on" or (self.web_tools == "auto" and at_anthropic)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """`[agents]`: how agents run, and what happens when one fails."""
+
+    runtime: Literal["auto", "process"] = field(
+        default="auto", metadata={"rule": Choice(words=("auto", "process"), later=("docker",))}
+    )
+    max_concurrent: int = field(default=5, metadata={"rule": Whole(low=1, high=1000)})
+    """Runs at the same time, of all groups."""
+    idle_timeout_s: float = field(default=1800.0, metadata={"rule": Seconds()})
+    """A run without work ends after this."""
+    turn_timeout_s: float = field(default=1800.0, metadata={"rule": Seconds()})
+    retry_delays_s: tuple[float, ...] = field(
+        default=(5.0, 10.0, 20.0, 40.0, 80.0), metadata={"rule": SecondsList()}
+    )
+    """Before each further try of a turn that failed by itself; as many tries as there are numbers."""
+    outage_retry_s: float = field(default=5.0, metadata={"rule": Seconds()})
+    """First pause while the world around it is broken; doubled up to the next one. Uses up no tries."""
+    outage_retry_max_s: float = field(default=60.0, metadata={"rule": Seconds()})
+    max_messages_per_prompt: int = field(default=10, metadata={"rule": Whole(low=1, high=1000)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrchestratorSettings:
+    """`[orchestrator]`: how work is found."""
+
+    poll_interval_s: float = field(default=2.0, metadata={"rule": Seconds(low=0.01, high=3600)})
+    """The safety net; new work wakes it at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """`[delivery]`: how answers leave."""
+
+    retry_delays_s: tuple[float, ...] = field(
+        default=(1.0, 2.0, 5.0, 15.0, 60.0, 300.0), metadata={"rule": SecondsList()}
+    )
+    """Before each further try; the last one repeats until the message expires."""
+    expires_after_s: float = field(default=86400.0, metadata={"rule": Seconds()})
+    typing_renew_s: float = field(default=4.0, metadata={"rule": Seconds(low=0.01, high=3600)})
+    receipt_after_s: float = field(default=2.0, metadata={"rule": Seconds(low=0.01, high=3600)})
+    """A message that has waited this long is visibly marked as received."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelegramSettings:
+    """`[telegram]`: on as soon as there is a token."""
+
+    base_url: str = field(default="https://api.telegram.org", metadata={"rule": Url()})
+    """The root of the Bot API server."""
+    poll_timeout_s: int = field(default=50, metadata={"rule": Whole(low=0, high=50)})
+    """How long the service holds a request for updates open."""
+    token: Secret | None = field(
+        default=None, metadata=_secret(Key(shape=r"[0-9]+:[A-Za-z0-9_-]{8,}", hint=_TOKEN_HINT))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """`[tasks]`: what may be scheduled."""
+
+    min_interval_s: float = field(default=60.0, metadata={"rule": Seconds()})
+    """An agent may not schedule anything more often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """`[trace]`: what `/debug` can look back on."""
+
+    retention_days: int = field(default=3, metadata={"rule": Whole(low=0, high=36_500)})
+    """0 keeps for ever."""
+    prune_interval_s: float = field(default=3600.0, metadata={"rule": Seconds(low=1.0)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """`[log]`: lines on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = field(
+        default="info",
+        metadata={
+            "rule": Choice(
+                words=("debug", "info", "warning", "error"),
+                other=(("warn", "warning"), ("fatal", "error"), ("critical", "error"), ("trace", "debug")),
+            )
+        },
+    )
+    format: Literal["auto", "json", "text"] = field(
+        default="auto", metadata={"rule": Choice(words=("auto", "json", "text"))}
+    )
+    """auto: text on a terminal, else JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of them, checked."""
+
+    assistant: AssistantSettings = field(default_factory=AssistantSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    agents: AgentSettings = field(default_factory=AgentSettings)
+    orchestrator: OrchestratorSettings = field(default_factory=OrchestratorSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    telegram: TelegramSettings = field(default_factory=TelegramSettings)
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    trace: TraceSettings = field(default_factory=TraceSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """`[plugins.<name>]`, as written; the plugin checks them."""
+    test_clock: Path | None = None
+    """NANOCLAW_TEST_CLOCK: a file with the seconds by which the clock is ahead. For tests."""
+    warnings: tuple[str, ...] = ()
+    """Sentences that the owner should read at the start."""
+
+    def secrets(self) -> list[str]:
+        """Every secret value, for masking; of a plugin's section the texts whose key says so."""
+        found: list[str] = []
+        for section in (getattr(self, f.name) for f in fields(self)):
+            if hasattr(section, "__dataclass_fields__"):
+                values = (getattr(section, f.name) for f in fields(section))
+                found.extend(value.reveal() for value in values if isinstance(value, Secret))
+        return [*found, *_secrets_below(self.plugins)]
+
+
+def _secrets_below(table: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found.extend(_secrets_below(value))
+        elif isinstance(value, str) and names_a_secret(key):
+            found.append(value)
+    return found
+
+
+def names_a_secret(key: str) -> bool:
+    """`api_key`, `bot-token`, …; not `max_tokens`."""
+    return not {"key", "token", "secret", "password"}.isdisjoint(re.split(r"[^a-z]+", key.lower()))
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "assistant": AssistantSettings,
+    "model": ModelSettings,
+    "agents": AgentSettings,
+    "orchestrator": OrchestratorSettings,
+    "delivery": DeliverySettings,
+    "telegram": TelegramSettings,
+    "tasks": TaskSettings,
+    "trace": TraceSettings,
+    "log": LogSettings,
+}

@@ -1,0 +1,198 @@
+"""The way in: every message a channel delivers is stored, answered as a command, or turned away, durably, before it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from nanoclaw import routing
+from nanoclaw.directory import Directory
+from nanoclaw.domain import ChatId, Group, Inbound, Lane, new_id
+from nanoclaw.errors import NanoclawError, SendError, StoreUnavailableError
+from nanoclaw.ports import Answer, Channel, Clock, Command, Invocation, PartToSend, Tx
+from nanoclaw.stores import MailboxStore
+
+SPEAKS_WITHOUT_STORE = ("status", "help", "stop")
+"""Commands that answer from memory when nothing can be written."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Who may speak, asked at every message."""
+
+    stores: Callable[[ChatId, str], bool]
+    """False: the sender's messages are dropped in this chat."""
+    asks: Callable[[ChatId, str], bool]
+    """False: stored, but nothing happens because of them."""
+
+
+class Gate:
+    """Implements `ports.Receiver`."""
+
+    def __init__(
+        self,
+        *,
+        mailbox: MailboxStore,
+        directory: Directory,
+        commands: Mapping[str, Command],
+        admission: Admission,
+        assistant_name: str,
+        clock: Clock,
+        stored: Callable[[Inbound], None],
+        poke: Callable[[ChatId, Lane], None],
+        changed: Callable[[], Awaitable[None]],
+        channel_of: Callable[[ChatId], Channel | None],
+        stop_all: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._mailbox = mailbox
+        self._directory = directory
+        self._commands = commands
+        self._admission = admission
+        self._assistant_name = assistant_name
+        self._clock = clock
+        self._stored = stored
+        self._poke = poke
+        self._changed = changed
+        self._channel_of = channel_of
+        self._stop_all = stop_all
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answered_in_the_dark: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def receive(self, inbound: Inbound) -> None:
+        """Durable on return. Raises StoreUnavailableError: do not acknowledge, deliver it again."""
+        started = time.perf_counter()
+        group = self._directory.group(inbound.chat_id)
+        owner = self._directory.is_owner(inbound.sender)
+        typed = self._typed(inbound, group)
+        command = self._commands.get(typed.name) if typed else None
+        now = self._clock.now()
+        if typed and command and (group or command.where == "anywhere"):
+            await self._command(inbound, typed, command, group, owner=owner)
+        elif group is None:
+            why = f"Message in a chat that is not registered: {inbound.chat_name}"
+            await self._mailbox.note(inbound, "unregistered", why, now)
+        elif not (owner or inbound.from_me or self._admission.stores(inbound.chat_id, inbound.sender)):
+            why = f"Message of {inbound.sender_name} dropped: not on the sender allowlist"
+            await self._mailbox.note(inbound, "dropped", why, now)
+        elif await self._mailbox.store(inbound, owner=owner, now=now) == "stored":
+            self._stored(inbound)
+        log.debug("gate.received", chat=inbound.chat_id, ms=round((time.perf_counter() - started) * 1000, 2))
+
+    def _typed(self, inbound: Inbound, group: Group | None) -> routing.Typed | None:
+        if inbound.from_me or inbound.from_bot:
+            return None
+        mine = (group.trigger, f"@{self._assistant_name}") if group else (f"@{self._assistant_name}",)
+        return routing.command(inbound.text, mine)
+
+    def _may(self, inbound: Inbound, command: Command, group: Group | None, *, owner: bool) -> bool:
+        if command.where == "anywhere":
+            return True
+        if group is None:
+            return False
+        if group.is_main:
+            return owner
+        return command.where == "group" and (owner or self._admission.asks(inbound.chat_id, inbound.sender))
+
+    async def _command(
+        self, inbound: Inbound, typed: routing.Typed, command: Command, group: Group | None, *, owner: bool
+    ) -> None:
+        line = f"/{typed.name} {typed.args}".strip()
+        if command.name == "pair":
+            line = "/pair"  # the code is nobody's business afterwards
+        if not self._may(inbound, command, group, owner=owner):
+            why = f"{inbound.sender_name}: {line} (not allowed here, not answered)"
+            await self._mailbox.note(inbound, "command", why, self._clock.now())
+            return
+        key = (inbound.chat_id, inbound.sender, inbound.message_id)
+        if key in self._answered_in_the_dark:
+            await self._mailbox.note(inbound, "command", f"{line} (answered before)", self._clock.now())
+            return
+        invocation = Invocation(name=typed.name, args=typed.args, inbound=inbound, group=group, is_owner=owner)
+        answer = await self._run(command, invocation)
+        try:
+            entry = await self._store_answer(inbound, line, answer, owner=owner)
+        except StoreUnavailableError as error:
+            await self._answer_in_the_dark(inbound, command, answer, error)
+            raise
+        if answer.change:
+            await self._directory.reload()
+        if entry:
+            self._poke(inbound.chat_id, "command")
+        self._own(self._afterwards(answer))
+
+    async def _run(self, command: Command, invocation: Invocation) -> Answer:
+        try:
+            return await command.run(invocation)
+        except NanoclawError as error:
+            return Answer(text=error.safe)
+        except Exception:  # one command is supervised here: its person gets an answer all the same
+            reference = new_id()[:8]
+            log.exception("command.failed", command=command.name, reference=reference)
+            return Answer(text=f"/{command.name} failed inside the program (reference {reference} in the log).")
+
+    async def _store_answer(self, inbound: Inbound, line: str, answer: Answer, *, owner: bool) -> object:
+        def change(tx: Tx) -> str:
+            return answer.change(tx) if answer.change else answer.text
+
+        now = self._clock.now()
+        try:
+            return await self._mailbox.answer(inbound, line, change, owner=owner, now=now)
+        except StoreUnavailableError:
+            raise
+        except NanoclawError as error:  # nothing was applied; the reason is the answer
+            said = error.safe
+        except Exception:  # one command is supervised here
+            reference = new_id()[:8]
+            log.exception("command.change_failed", command=line, reference=reference)
+            said = f"{line.split()[0]} failed inside the program; nothing was changed (reference {reference} in the log)."
+        return await self._mailbox.answer(inbound, line, lambda tx: said, owner=owner, now=now)
+
+    async def _answer_in_the_dark(
+        self, inbound: Inbound, command: Command, answer: Answer, error: StoreUnavailableError
+    ) -> None:
+        """The store cannot be written: the one answer that does not go through the outbox, and says so."""
+        channel = self._channel_of(inbound.chat_id)
+        if command.name not in SPEAKS_WITHOUT_STORE or channel is None:
+            return
+        text = answer.text
+        if command.name == "stop":
+            await self._stop_all()
+            text = "Every running agent was stopped."
+        said = f"{text}\n\n⚠ {error.safe} Nothing can be stored; messages wait at the chat service until it can."
+        self._answered_in_the_dark[inbound.chat_id, inbound.sender, inbound.message_id] = None
+        while len(self._answered_in_the_dark) > 1000:
+            self._answered_in_the_dark.popitem(last=False)
+        for n, part in enumerate(channel.split(said)):
+            key = f"dark:{inbound.message_id}/{n}"
+            try:
+                await channel.send_part(
+                    PartToSend(chat_id=inbound.chat_id, text=part, key=key, thread=inbound.thread)
+                )
+            except SendError as failed:
+                log.error("gate.dark_answer_failed", chat=inbound.chat_id, reason=str(failed))
+
+    async def _afterwards(self, answer: Answer) -> None:
+        try:
+            if answer.after:
+                await answer.after()
+            if answer.change:
+                await self._changed()
+        except Exception:  # the answer is durable; what comes after it is supervised here
+            log.exception("command.after_failed")
+
+    def _own(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,479 @@
+"""From stored messages to turns: decides who asks for an answer, and what becomes of a turn when its agent is done.
+
+It keeps nothing of its own that matters: what is open is asked of the store, at once when woken, and every few
+seconds in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from nanoclaw import prompt, routing, transcript, verdict
+from nanoclaw.agent_run import AgentRun, Died, Ended
+from nanoclaw.directory import Directory
+from nanoclaw.domain import (
+    Action,
+    ChatId,
+    Folder,
+    Group,
+    Inbound,
+    Lane,
+    OutboxEntry,
+    Outcome,
+    StoredMessage,
+    Turn,
+    TurnId,
+)
+from nanoclaw.errors import OutageCause, StoreUnavailableError
+from nanoclaw.group_queue import GroupQueue, QueueSettings, Served
+from nanoclaw.notices import Notices
+from nanoclaw.ports import Clock, HostTool
+from nanoclaw.presence import Presence
+from nanoclaw.stores import Ending, MailboxStore, NewTurn, OpenMessages, Started, TaskStore, TurnStore
+from nanoclaw.wire import AgentError, TurnEnd, TurnStart
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnSettings:
+    """What every turn is given."""
+
+    assistant_name: str
+    zone: ZoneInfo
+    model: str
+    max_tokens: int = 8192
+    max_model_calls: int = 50
+    turn_timeout_s: float = 1800.0
+    web_tools: bool = False
+    shell: bool = False
+    max_messages_per_prompt: int = 10
+    poll_interval_s: float = 2.0
+    interrupt_grace_s: float = 5.0
+
+
+Memory = Callable[[Folder], Awaitable[tuple[str | None, str | None]]]
+"""CLAUDE.md of a group, and the global one."""
+
+
+class Orchestrator:
+    """Implements `group_queue.Worker`. Owns the loop that looks for open messages."""
+
+    def __init__(
+        self,
+        *,
+        mailbox: MailboxStore,
+        turns: TurnStore,
+        tasks: TaskStore,
+        directory: Directory,
+        may_ask: Callable[[ChatId, str], bool],
+        launch: Callable[[Group], Awaitable[AgentRun]],
+        dismiss: Callable[[AgentRun, str, float], Awaitable[None]],
+        memory: Memory,
+        host_tools: Callable[[Group], Sequence[HostTool]],
+        notices: Notices,
+        presence: Presence,
+        poke: Callable[[ChatId, Lane], None],
+        look: Callable[[], Awaitable[None]],
+        clock: Clock,
+        settings: TurnSettings,
+        queue_settings: QueueSettings,
+    ) -> None:
+        self._mailbox = mailbox
+        self._turns = turns
+        self._due = tasks
+        self._directory = directory
+        self._may_ask = may_ask
+        self._launch = launch
+        self._dismiss = dismiss
+        self._memory = memory
+        self._host_tools = host_tools
+        self._notices = notices
+        self._presence = presence
+        self._poke = poke
+        self._look = look
+        self._clock = clock
+        self._settings = settings
+        self._retry_delays_s = queue_settings.retry_delays_s
+        self.queue: GroupQueue[AgentRun] = GroupQueue(settings=queue_settings, worker=self)
+        self._wanted: dict[ChatId, None] = {}
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._loop: asyncio.Task[None] | None = None
+        self._offers: set[asyncio.Task[None]] = set()
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._loop = asyncio.create_task(self._run(), name="orchestrator")
+
+    async def stop(self) -> None:
+        self._closing = True
+        self._wake.set()
+        if self._loop:
+            await self._loop
+        await self.queue.stop()
+        for task in self._offers:
+            task.cancel()
+        await asyncio.gather(*self._offers, return_exceptions=True)
+
+    def stored(self, inbound: Inbound) -> None:
+        """The gate has stored a message."""
+        self._presence.may_wait(inbound.chat_id, inbound.message_id)
+        self.wake(inbound.chat_id)
+
+    def wake(self, chat_id: ChatId) -> None:
+        """There may be something to do in this chat: look now, not at the next poll."""
+        self._wanted[chat_id] = None
+        self._wake.set()
+
+    async def _run(self) -> None:
+        await self._supervised(self._poll)
+        while not self._closing:
+            try:
+                async with asyncio.timeout(self._settings.poll_interval_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._supervised(self._poll)
+            self._wake.clear()
+            wanted, self._wanted = list(self._wanted), {}
+            for chat_id in wanted:
+                await self._supervised(lambda chat_id=chat_id: self._examine(chat_id))  # type: ignore[misc]
+
+    async def _supervised(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except StoreUnavailableError as error:
+            log.error("orchestrator.store", reason=str(error))
+        except Exception:  # the loop outlives any chat
+            log.exception("orchestrator.failed")
+
+    async def _poll(self) -> None:
+        """The safety net: everything that a wake-up could have missed."""
+        await self.drop_cancelled()
+        runs = self.queue.runs()
+        if await self._turns.strand([run.id for run in runs]):
+            log.warning("orchestrator.stranded_turns")
+        for chat_id in {*await self._mailbox.open_chats(), *await self._turns.waiting_chats()}:
+            self._wanted[chat_id] = None
+        if self._wanted:
+            self._wake.set()
+        await self._look()
+
+    async def drop_cancelled(self) -> None:
+        """Stops agents whose turn was ended from outside: `/stop`, a task that was paused or deleted."""
+        serving = [run.turn.id for run in self.queue.runs() if run.turn]
+        if serving and (ended := await self._turns.cancelled(serving)):
+            self._own(self.interrupt(ended))
+
+    async def _examine(self, chat_id: ChatId) -> None:
+        """Settles what asks for nothing; hands the rest to the running turn, or to the queue."""
+        group = self._directory.group(chat_id)
+        if group is None:
+            return
+        tasks = sum(turn.kind == "occurrence" for turn in await self._turns.waiting(chat_id))
+        seen = await self._mailbox.open_messages(chat_id, context=0)
+        asked = await self._settle(group, seen.waiting)
+        run = self.queue.run_of(chat_id)
+        if asked and run and run.turn and run.turn.kind == "messages" and not run.dead:
+            await self._offer(run, run.turn, asked)
+        if asked or tasks or await self._turns.waiting(chat_id):
+            self.queue.submit(chat_id, messages=bool(asked), tasks=tasks)
+
+    async def _settle(self, group: Group, waiting: Sequence[StoredMessage]) -> list[StoredMessage]:
+        """Those that ask; the others get their outcome, durably."""
+        asked: list[StoredMessage] = []
+        over: list[tuple[int, Outcome, str]] = []
+        for message in waiting:
+            if message.from_me or message.from_bot or not message.text.strip():
+                over.append((message.seq, "ignored", "not a person's words"))
+            elif not routing.triggers(group, message, self._settings.assistant_name):
+                over.append((message.seq, "ignored", "no trigger"))
+            elif not self._may_ask(message.chat_id, message.sender):
+                over.append((message.seq, "refused", "not on the sender allowlist"))
+            else:
+                asked.append(message)
+        if over:
+            await self._mailbox.settle(over, self._clock.now())
+            gone = {seq for seq, _, _ in over}
+            for message in waiting:
+                if message.seq in gone:
+                    self._presence.taken(message.chat_id, message.message_id)
+        return asked
+
+    async def _offer(self, run: AgentRun, turn: Turn, asked: Sequence[StoredMessage]) -> None:
+        """Offers messages of the same thread to the running turn; they stay open until the agent accepts them."""
+        mine = [message for message in asked if message.thread == turn.thread]
+        if not mine:
+            return
+        text = prompt.messages_xml(mine, self._settings.zone)
+        n = await self._turns.follow_up(turn.id, run.id, [message.seq for message in mine], text)
+        if n is not None:
+            for message in mine:
+                self._presence.taken(message.chat_id, message.message_id)
+            self._own(run.offer(n, turn.id, text))
+
+    def _own(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._offers.add(task)
+        task.add_done_callback(self._offers.discard)
+
+    async def interrupt(self, turn_ids: Sequence[TurnId]) -> None:
+        """Stops the agents that work on these turns."""
+        runs = [run for run in self.queue.runs() if run.turn and run.turn.id in turn_ids]
+        await asyncio.gather(*(run.interrupt(self._settings.interrupt_grace_s) for run in runs))
+
+    async def stop_all(self) -> None:
+        """Stops every running turn, whatever the store says."""
+        await self.interrupt([run.turn.id for run in self.queue.runs() if run.turn])
+
+    # --- working: group_queue.Worker -----------------------------------------------------------------------
+
+    async def open_run(self, chat_id: ChatId) -> AgentRun:
+        group = self._directory.group(chat_id)
+        if group is None:
+            raise RuntimeError(f"{chat_id} is not registered")
+        self._presence.working(chat_id)
+        try:
+            return await self._launch(group)
+        except BaseException:
+            self._presence.done(chat_id)
+            raise
+
+    async def close_run(self, chat_id: ChatId, run: AgentRun, reason: str) -> None:
+        await self._dismiss(run, reason, 1.0 if self._closing else 2.0)
+
+    async def outage(self, chat_id: ChatId, cause: OutageCause, sentence: str) -> None:
+        """Says it once for each chat and what waits there, however often the program is started meanwhile."""
+        seen = await self._mailbox.open_messages(chat_id, context=0)
+        turns = await self._turns.waiting(chat_id)
+        oldest = turns[0].id if turns else (str(seen.waiting[0].seq) if seen.waiting else None)
+        if oldest:
+            text = f"{sentence} Your message is kept; I go on by myself as soon as it works again."
+            await self._notices.tell(chat_id, f"outage:{cause}:{chat_id}:{oldest}", text)
+
+    async def serve(self, chat_id: ChatId, run: AgentRun) -> Served:
+        """One turn: begun or resumed, handed over, and concluded."""
+        group = self._directory.group(chat_id)
+        if group is None:
+            return Served(what="nothing")
+        started_at = time.perf_counter()
+        try:
+            started = await self._next(group, run)
+            if started is None:
+                return Served(what="nothing", run_lives=run.dead is None)
+            self.queue.serving(chat_id, task=started.turn.kind == "occurrence")
+            self._presence.working(chat_id, started.turn.thread)
+            served = await self._serve(group, run, started, started_at)
+        except StoreUnavailableError as error:
+            log.error("turn.store", chat=chat_id, reason=str(error))
+            return Served(what="outage", cause="store", sentence=error.safe, run_lives=False)
+        finally:
+            self._presence.done(chat_id)
+            self.wake(chat_id)
+        return served
+
+    async def _serve(self, group: Group, run: AgentRun, started: Started, started_at: float) -> Served:
+        messages = transcript.assemble(started.transcript, started.results)
+        turn = started.turn
+        ended: Ended
+        account: dict[str, int] = {}
+        if started.resumed and transcript.needs_user(messages):
+            # Everything was said before the crash, only the turn's end was not noted.
+            ended = (0, TurnEnd(turn=turn.id, status="done", text=_last_text(messages)))
+        else:
+            frame = await self._turn_start(group, turn, messages)
+            serving = asyncio.ensure_future(run.serve(turn, started.frame, frame))
+            try:
+                ended = await asyncio.shield(serving)
+            finally:
+                account = run.account
+                if not serving.done():
+                    serving.cancel()
+        if self._closing and isinstance(ended, Died):
+            return Served(what="nothing", run_lives=False)  # the turn stays open, and goes on at the next start
+        served, outcome = await self._conclude(group, run, turn, ended)
+        log.info(
+            "turn.ended", turn=turn.id, chat=turn.chat_id, group=turn.folder, kind=turn.kind, outcome=outcome,
+            resumed=started.resumed, tries=turn.tries, run=run.id, ms=round((time.perf_counter() - started_at) * 1000),
+            **account,
+        )  # fmt: skip
+        return served
+
+    async def _next(self, group: Group, run: AgentRun) -> Started | None:
+        """The turn that is to go on, tasks first; else a new one of what was asked."""
+        now = self._clock.now()
+        for turn in await self._turns.waiting(group.chat_id):
+            content = await self._task_content(turn) if turn.kind == "occurrence" else None
+            if turn.kind == "occurrence" and content is None:
+                gone = verdict.Verdict(state="failed", reason="its task is gone")
+                await self._end(group, turn, gone, run=run, n=None)
+                continue
+            started = await self._turns.resume(turn.id, run.id, content, now)
+            if started:
+                return started
+        limit = self._settings.max_messages_per_prompt
+        seen = await self._mailbox.open_messages(group.chat_id, context=limit)
+        asked = await self._settle(group, seen.waiting)
+        if not asked:
+            return None
+        asked = [message for message in asked if message.thread == asked[0].thread][:limit]
+        batch = _batch(seen, asked, limit)
+        started = await self._turns.begin(self._new_turn(group, asked, batch), run.id, now)
+        for message in asked:
+            self._presence.taken(message.chat_id, message.message_id)
+        return started
+
+    async def _task_content(self, turn: Turn) -> list[transcript.Block] | None:
+        found = await self._due.prompt_of(turn)
+        if found is None or found[0] is None:
+            return None
+        return [{"type": "text", "text": prompt.task_prompt(found[0], found[1], self._settings.zone)}]
+
+    def _new_turn(
+        self, group: Group, asked: Sequence[StoredMessage], batch: Sequence[StoredMessage]
+    ) -> NewTurn:
+        mine = {message.seq for message in asked}
+        return NewTurn(
+            chat_id=group.chat_id,
+            folder=group.folder,
+            asked=[message.seq for message in asked],
+            context=[message.seq for message in batch if message.seq not in mine],
+            content=[{"type": "text", "text": prompt.messages_xml(batch, self._settings.zone)}],
+            trigger_event=asked[-1].event_id,
+            thread=asked[0].thread,
+            summary=f"Processing {len(batch)} message(s) for {group.name}",
+        )
+
+    async def _turn_start(self, group: Group, turn: Turn, messages: list[transcript.Message]) -> TurnStart:
+        memory, global_memory = await self._memory(group.folder)
+        settings = self._settings
+        system = prompt.system_prompt(
+            assistant_name=settings.assistant_name,
+            group=group,
+            memory=memory,
+            global_memory=global_memory,
+            shell=settings.shell,
+        )
+        tools = [
+            {"name": tool.name, "description": tool.description, "input_schema": dict(tool.input_schema)}
+            for tool in self._host_tools(group)
+        ]
+        return TurnStart(
+            turn=turn.id,
+            model=settings.model,
+            system=system,
+            messages=messages,
+            host_tools=tools,
+            max_turns=settings.max_model_calls,
+            max_tokens=settings.max_tokens,
+            wall_clock_s=settings.turn_timeout_s,
+            web_tools=settings.web_tools,
+        )
+
+    async def _conclude(self, group: Group, run: AgentRun, turn: Turn, ended: Ended) -> tuple[Served, str]:
+        """Makes the end of a turn durable; says what the queue does next."""
+        if isinstance(ended, Died):
+            return await self._fault(group, turn, ended.reason, run_lives=False, n=None, run=run)
+        n, word = ended
+        if isinstance(word, AgentError):
+            judged = verdict.judge_error(word)
+        else:
+            judged = verdict.judge_end(turn, word, empty_before=await self._turns.empty_before(turn.id))
+        if judged.state is not None:
+            await self._end(group, turn, judged, run=run, n=n)
+            return Served(what="done", run_lives=run.dead is None), judged.state
+        if judged.again == "fault":
+            return await self._fault(group, turn, judged.reason, run_lives=run.dead is None, n=n, run=run)
+        await self._put_off(turn, judged.reason, fault=False, empty=judged.again == "empty")
+        await run.acknowledge(n)
+        if judged.again == "outage":
+            log.warning("turn.outage", turn=turn.id, cause=judged.cause, detail=getattr(word, "detail", ""))
+            return Served(what="outage", cause=judged.cause, sentence=judged.reason), "open"
+        return Served(what="done" if judged.again == "interrupted" else "retry"), str(judged.again)
+
+    async def _fault(
+        self, group: Group, turn: Turn, reason: str, *, run_lives: bool, n: int | None, run: AgentRun
+    ) -> tuple[Served, str]:
+        """A try that failed: another one after a while, or the end. Nothing if the turn was cancelled meanwhile."""
+        tries = await self._put_off(turn, reason, fault=True, empty=False)
+        log.warning("turn.fault", turn=turn.id, chat=turn.chat_id, tries=tries, reason=reason)
+        if n:
+            await run.acknowledge(n)
+        if tries < 0:
+            return Served(what="done", run_lives=run_lives), "cancelled"
+        if tries <= len(self._retry_delays_s):
+            delay_s = self._retry_delays_s[tries - 1]
+            return Served(what="retry", retry_in_s=delay_s, run_lives=run_lives), f"fault {tries}"
+        judged = verdict.Verdict(state="failed", reason=f"{reason} ({tries} tries)")
+        await self._end(group, turn, judged, run=run, n=None)
+        return Served(what="done", run_lives=run_lives), "failed"
+
+    async def _put_off(self, turn: Turn, reason: str, *, fault: bool, empty: bool) -> int:
+        action = Action(
+            action_type="try_failed", triggered_by=turn.event_id, target=turn.chat_id, content=reason, turn_id=turn.id,
+            failed=True,
+        )  # fmt: skip
+        return await self._turns.put_off(
+            turn, reason=reason, fault=fault, empty=empty, notice=None, action=action, now=self._clock.now()
+        )
+
+    async def _end(
+        self, group: Group, turn: Turn, judged: verdict.Verdict, *, run: AgentRun, n: int | None
+    ) -> None:
+        asked = await self._turns.last_asked(turn.id)
+        failed = judged.state == "failed"
+        text = self._failure_text(group, turn, judged.reason, asked) if failed else judged.reply
+        entry = None
+        if text:
+            entry = OutboxEntry(
+                key=f"turn:{turn.id}:{'failed' if failed else 'reply'}", chat_id=turn.chat_id, text=text, thread=turn.thread,
+                reply_to=asked[1] if asked and group.is_group else None, turn_id=turn.id, occurrence_id=turn.occurrence_id,
+                action_id=turn.action_id,
+            )  # fmt: skip
+        action_type = {"failed": "turn_failed", "silent": "turn_silent", "cancelled": "turn_cancelled"}
+        ending = Ending(
+            state=judged.state or "failed",
+            reason=judged.reason,
+            entry=entry,
+            roll_back=judged.roll_back,
+            action_type=action_type.get(judged.state or "failed", "message_sent"),
+            failed=failed,
+        )
+        await self._turns.end(turn, ending, self._clock.now(), frame=(run.id, n) if n else None)
+        if n:
+            await run.acknowledge(n)
+        if entry:
+            self._poke(turn.chat_id, entry.lane)
+
+    def _failure_text(self, group: Group, turn: Turn, reason: str, asked: tuple[int, str] | None) -> str:
+        if turn.kind == "occurrence" or asked is None:
+            return f"A scheduled task could not be done: {reason}."
+        again = f"/retry {asked[0]} tries it again."
+        if not group.is_main:
+            again = f"Ask again, or the owner sends /retry {asked[0]} in the main chat."
+        return f"I could not answer this: {reason}. {again}"
+
+
+def _batch(seen: OpenMessages, asked: Sequence[StoredMessage], limit: int) -> list[StoredMessage]:
+    """What the agent reads: all that was asked, and as much of what was said before as the limit leaves room for."""
+    mine = {message.seq for message in asked}
+    last = max(mine)
+    others = [
+        m
+        for m in (*seen.earlier, *seen.waiting)
+        if m.seq not in mine and m.seq < last and m.thread == asked[0].thread and m.text.strip()
+    ]
+    room = max(0, limit - len(asked))
+    return sorted([*asked, *(others[-room:] if room else [])], key=lambda message: message.seq)
+
+
+def _last_text(messages: Sequence[transcript.Message]) -> str:
+    blocks = messages[-1]["content"] if messages else []
+    return "\n".join(block.get("text", "") for block in blocks if block.get("type") == "text")

@@ -1,0 +1,182 @@
+"""The way out: entries, their parts, and what is known of each sending."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from nanoclaw.domain import Action, ChatId, Lane, OutboxEntry, OutboxId, OutboxPart, ToolCall, moment, stamp
+from nanoclaw.sqlite import rows
+from nanoclaw.sqlite.connection import Connection
+from nanoclaw.sqlite.trace import TraceWriter
+from nanoclaw.sqlite.writer import Writer
+from nanoclaw.stores import Head
+
+
+class Outbox:
+    """Delivery's view of the store."""
+
+    def __init__(self, *, writer: Writer, reader: Connection, trace: TraceWriter) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._trace = trace
+
+    async def put(self, entry: OutboxEntry, now: datetime, action: Action | None = None) -> bool:
+        """Stores an entry of the program's own (a notice), with the action that says so; False if its key is known."""
+
+        def work(c: sqlite3.Connection) -> bool:
+            stored = put(c, entry, now)
+            if stored and action:
+                self._trace.with_fact(c, [action], now)
+            return stored
+
+        return await self._writer.do(work)
+
+    async def unsent_lanes(self) -> list[tuple[ChatId, Lane]]:
+        sql = "SELECT DISTINCT chat_jid, lane FROM outbox WHERE state IN ('queued', 'sending')"
+        return await self._reader.call(lambda c: [(ChatId(r[0]), r[1]) for r in c.execute(sql)])
+
+    async def head(self, chat_id: ChatId, lane: Lane) -> Head | None:
+        """The oldest unsent entry of a lane."""
+
+        def work(c: sqlite3.Connection) -> Head | None:
+            row = c.execute(
+                f"SELECT {rows.OUTBOX}, created_at FROM outbox WHERE chat_jid = ? AND lane = ?"  # noqa: S608 - our own text
+                " AND state IN ('queued', 'sending') ORDER BY ord LIMIT 1",
+                (chat_id, lane),
+            ).fetchone()
+            if row is None:
+                return None
+            entry = rows.outbox_entry(row)
+            return Head(entry=entry, created_at=moment(row[-1]), parts=_parts(c, entry.id))
+
+        return await self._reader.call(work)
+
+    async def begin(self, entry_id: OutboxId, texts: Sequence[str], now: datetime) -> None:
+        """Splits the entry into its parts, the first of them `sending`: after this, a crash leaves it uncertain."""
+
+        def work(c: sqlite3.Connection) -> None:
+            c.executemany(
+                "INSERT INTO outbox_parts (outbox_id, part, text, state, attempts) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (entry_id, n, text, "queued" if n else "sending", 0 if n else 1)
+                    for n, text in enumerate(texts)
+                ],
+            )
+            c.execute("UPDATE outbox SET state = 'sending' WHERE id = ?", (entry_id,))
+
+        await self._writer.do(work)
+
+    async def sending(self, part: OutboxPart, now: datetime) -> None:
+        """The part is about to be written to the service (again)."""
+        await self._writer.do(
+            lambda c: (
+                c.execute(
+                    "UPDATE outbox_parts SET state = 'sending', attempts = attempts + 1 WHERE outbox_id = ? AND part = ?",
+                    (part.outbox_id, part.index),
+                )
+                and None
+            )
+        )
+
+    async def sent(
+        self,
+        entry: OutboxEntry,
+        part: OutboxPart,
+        platform_id: str,
+        call: ToolCall,
+        *,
+        last: bool,
+        now: datetime,
+    ) -> None:
+        """The service has it. With the next part, `sending` moves on in the same transaction."""
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute(
+                "UPDATE outbox_parts SET state = 'sent', platform_id = ?, sent_at = ?, error = NULL, next_try = NULL"
+                " WHERE outbox_id = ? AND part = ?",
+                (platform_id, stamp(now), entry.id, part.index),
+            )
+            if last:
+                _finish(c, entry.id, "sent", now)
+            else:
+                c.execute(
+                    "UPDATE outbox_parts SET state = 'sending', attempts = attempts + 1 WHERE outbox_id = ? AND part = ?"
+                    " AND state = 'queued'",
+                    (entry.id, part.index + 1),
+                )
+            self._trace.with_fact(c, [call], now)
+
+        await self._writer.do(work)
+
+    async def not_sent(
+        self,
+        part: OutboxPart,
+        *,
+        state: Literal["queued", "uncertain"],
+        error: str,
+        next_try: datetime,
+        call: ToolCall,
+        now: datetime,
+    ) -> None:
+        """The part has to be tried again: certainly not sent (`queued`), or perhaps (`uncertain`)."""
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute(
+                "UPDATE outbox_parts SET state = ?, error = ?, next_try = ? WHERE outbox_id = ? AND part = ?",
+                (state, error, stamp(next_try), part.outbox_id, part.index),
+            )
+            self._trace.with_fact(c, [call], now)
+
+        await self._writer.do(work)
+
+    async def give_up(
+        self, entry: OutboxEntry, error: str, action: Action, call: ToolCall | None, now: datetime
+    ) -> None:
+        """The entry will never be sent; says so in the trace."""
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute(
+                "UPDATE outbox_parts SET state = 'failed', error = ? WHERE outbox_id = ? AND state != 'sent'",
+                (error, entry.id),
+            )
+            _finish(c, entry.id, "failed", now)
+            self._trace.with_fact(c, [action, *([call] if call else [])], now)
+
+        await self._writer.do(work)
+
+
+def put(c: sqlite3.Connection, entry: OutboxEntry, now: datetime) -> bool:
+    """False if the key is known: the same decision is stored once."""
+    cursor = c.execute(
+        f"INSERT OR IGNORE INTO outbox ({rows.OUTBOX}, created_at)"  # noqa: S608 - our own text
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            entry.key, entry.chat_id, entry.text, entry.lane, entry.kind, entry.id, entry.thread, entry.reply_to,
+            entry.edit_of, entry.spool_path, entry.turn_id, entry.occurrence_id, entry.action_id,
+            stamp(entry.due) if entry.due else None, stamp(entry.expires) if entry.expires else None, stamp(now),
+        ),
+    )  # fmt: skip
+    return cursor.rowcount == 1
+
+
+def recover(c: sqlite3.Connection) -> int:
+    """After a crash: what was being sent may have been sent. The number of such parts."""
+    return c.execute("UPDATE outbox_parts SET state = 'uncertain' WHERE state = 'sending'").rowcount
+
+
+def _parts(c: sqlite3.Connection, entry_id: OutboxId) -> list[OutboxPart]:
+    found = c.execute(
+        "SELECT part, text, state, attempts, platform_id FROM outbox_parts WHERE outbox_id = ? ORDER BY part",
+        (entry_id,),
+    )
+    return [
+        OutboxPart(outbox_id=entry_id, index=r[0], text=r[1], state=r[2], attempts=r[3], platform_id=r[4])
+        for r in found
+    ]
+
+
+def _finish(c: sqlite3.Connection, entry_id: OutboxId, state: str, now: datetime) -> None:
+    c.execute("UPDATE outbox SET state = ?, done_at = ? WHERE id = ?", (state, stamp(now), entry_id))

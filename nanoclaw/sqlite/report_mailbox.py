@@ -1,0 +1,124 @@
+"""Queries on the mailbox: today's messages by outcome, the outbox, tasks, chats."""
+
+# ruff: noqa: S608 - the f-strings are made of our own column lists and of question marks
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any
+
+from nanoclaw.domain import ChatId, Folder, Group, Task, TaskId, moment, stamp
+from nanoclaw.reports import Balance, OutboxCounts, Overview, SeenChat, TaskSummary
+
+_TASK = (
+    "id, group_folder, chat_jid, prompt, schedule_type, schedule_value, status, created_at, next_run, last_run, "
+    "last_result, context_mode, kind"
+)
+_CHAT = "c.jid, c.name, c.channel, c.is_group, c.last_message_time"
+
+
+def overview(connection: sqlite3.Connection, since: datetime, group: Group | None) -> Overview:
+    return Overview(
+        tasks=_task_summary(connection, group),
+        messages=_balance(connection, stamp(since), group),
+        outbox=_outbox(connection, stamp(since), group),
+    )
+
+
+def tasks(connection: sqlite3.Connection, group: Group | None) -> list[Task]:
+    rows = connection.execute(
+        f"SELECT {_TASK} FROM scheduled_tasks WHERE ?1 IS NULL OR group_folder = ?1 "
+        "ORDER BY next_run IS NULL, next_run, created_at, id",
+        (group.folder if group else None,),
+    )
+    return [_task(row) for row in rows]
+
+
+def unregistered(connection: sqlite3.Connection, limit: int) -> list[SeenChat]:
+    rows = connection.execute(
+        f"SELECT {_CHAT} FROM chats c "
+        "WHERE NOT EXISTS (SELECT 1 FROM registered_groups g WHERE g.jid = c.jid) "
+        "ORDER BY c.last_message_time DESC LIMIT ?",
+        (limit,),
+    )
+    return [_chat(row) for row in rows]
+
+
+def chat(connection: sqlite3.Connection, chat_id: ChatId) -> SeenChat | None:
+    row = connection.execute(f"SELECT {_CHAT} FROM chats c WHERE c.jid = ?", (chat_id,)).fetchone()
+    return _chat(row) if row else None
+
+
+def _task_summary(connection: sqlite3.Connection, group: Group | None) -> TaskSummary:
+    folder = group.folder if group else None
+    counts = connection.execute(
+        "SELECT status, count(*) FROM scheduled_tasks WHERE ?1 IS NULL OR group_folder = ?1 GROUP BY status",
+        (folder,),
+    )
+    upcoming = connection.execute(
+        f"SELECT {_TASK} FROM scheduled_tasks WHERE (?1 IS NULL OR group_folder = ?1) "
+        "AND status = 'active' AND next_run IS NOT NULL ORDER BY next_run LIMIT 1",
+        (folder,),
+    ).fetchone()
+    return TaskSummary(counts=dict(counts.fetchall()), next=_task(upcoming) if upcoming else None)
+
+
+def _balance(connection: sqlite3.Connection, since: str, group: Group | None) -> Balance:
+    # Walks back from the newest message and stops at the first of yesterday: the cost is that of today's messages.
+    within, chat_id = ("chat_jid = ?", (group.chat_id,)) if group else ("1", ())
+    row = connection.execute(
+        f"SELECT seq FROM messages WHERE {within} AND stored_at < ? ORDER BY seq DESC LIMIT 1",
+        (*chat_id, since),
+    ).fetchone()
+    before = row[0] if row else 0
+    today = connection.execute(
+        f"SELECT outcome, count(*) FROM messages WHERE {within} AND seq > ? GROUP BY outcome",
+        (*chat_id, before),
+    )
+    earlier = connection.execute(
+        f"SELECT count(*) FROM messages WHERE {within} AND outcome = 'open' AND seq <= ?",
+        (*chat_id, before),
+    ).fetchone()[0]
+    return Balance(counts=dict(today.fetchall()), earlier_open=earlier)
+
+
+def _outbox(connection: sqlite3.Connection, since: str, group: Group | None) -> OutboxCounts:
+    within, chat_id = ("o.chat_jid = ?", (group.chat_id,)) if group else ("1", ())
+    unsent = connection.execute(
+        f"SELECT count(*) FROM outbox o WHERE {within} AND o.state IN ('queued','sending')",
+        chat_id,
+    ).fetchone()[0]
+    uncertain = connection.execute(
+        "SELECT count(*) FROM outbox_parts p JOIN outbox o ON o.id = p.outbox_id "
+        f"WHERE p.state IN ('sending','uncertain') AND p.state = 'uncertain' AND {within}",
+        chat_id,
+    ).fetchone()[0]
+    row = connection.execute(
+        "SELECT ord FROM outbox WHERE created_at < ? ORDER BY ord DESC LIMIT 1", (since,)
+    ).fetchone()
+    failed = connection.execute(
+        f"SELECT count(*) FROM outbox o WHERE {within} AND o.ord > ? AND o.state = 'failed'",
+        (*chat_id, row[0] if row else 0),
+    ).fetchone()[0]
+    return OutboxCounts(unsent=unsent, uncertain=uncertain, failed=failed)
+
+
+def _task(row: tuple[Any, ...]) -> Task:
+    task_id, folder, chat_id, prompt, kind_of, value, status, created, due, ran, result, mode, kind = row
+    return Task(
+        id=TaskId(task_id), folder=Folder(folder), chat_id=ChatId(chat_id), prompt=prompt, schedule_type=kind_of,
+        schedule_value=value, status=status, created_at=moment(created), next_run=moment(due) if due else None,
+        last_run=moment(ran) if ran else None, last_result=result, context_mode=mode, kind=kind,
+    )  # fmt: skip
+
+
+def _chat(row: tuple[Any, ...]) -> SeenChat:
+    chat_id, name, channel, is_group, last = row
+    return SeenChat(
+        chat_id=ChatId(chat_id),
+        name=name or chat_id,
+        channel=channel or "?",
+        is_group=bool(is_group),
+        last_at=moment(last) if last else None,
+    )

@@ -1,0 +1,285 @@
+"""Runs and what their frames do: the number of a frame is stored in the transaction of its effects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from nanoclaw.domain import ChatId, Event, Folder, Group, RunId, ToolCall, Turn, TurnId, stamp
+from nanoclaw.ports import HostTool, HostToolCall, HostToolRefusedError, Tx
+from nanoclaw.sqlite import people, rows
+from nanoclaw.sqlite.connection import Connection
+from nanoclaw.sqlite.trace import TraceWriter
+from nanoclaw.sqlite.turns import append, next_frame, take_frame
+from nanoclaw.sqlite.tx import SqliteTx
+from nanoclaw.sqlite.writer import Writer
+from nanoclaw.stores import KeptFrame
+from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
+
+
+class Runs:
+    """The store of agent processes and the effects of what they say."""
+
+    def __init__(self, *, writer: Writer, reader: Connection, trace: TraceWriter) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._trace = trace
+
+    async def open(
+        self, run_id: RunId, chat_id: ChatId, folder: Folder, runtime: str, token: str, now: datetime
+    ) -> None:
+        await self._writer.do(
+            lambda c: (
+                c.execute(
+                    "INSERT INTO runs (id, chat_jid, group_folder, runtime, token_hash, state, started_at)"
+                    " VALUES (?, ?, ?, ?, ?, 'live', ?)",
+                    (
+                        run_id,
+                        chat_id,
+                        folder,
+                        runtime,
+                        hashlib.sha256(token.encode()).hexdigest(),
+                        stamp(now),
+                    ),
+                )
+                and None
+            )
+        )
+
+    async def end(self, run_id: RunId, reason: str, now: datetime) -> None:
+        def work(c: sqlite3.Connection) -> None:
+            c.execute(
+                "UPDATE runs SET state = 'ended', ended_at = ?, exit_reason = ? WHERE id = ? AND state = 'live'",
+                (stamp(now), reason, run_id),
+            )
+            c.execute("DELETE FROM frames_out WHERE run_id = ?", (run_id,))
+
+        await self._writer.do(work)
+
+    async def acknowledged(self, run_id: RunId, upto: int) -> None:
+        """The agent has these host frames; the offer of a follow-up is kept until it is accepted or over."""
+        await self._writer.spare(
+            lambda c: (
+                c.execute(
+                    "DELETE FROM frames_out WHERE run_id = ? AND n <= ? AND type != 'follow_up'",
+                    (run_id, upto),
+                )
+                and None
+            )
+        )
+
+    async def kept_frames(self, run_id: RunId) -> list[KeptFrame]:
+        def work(c: sqlite3.Connection) -> list[KeptFrame]:
+            found = c.execute(
+                "SELECT n, type, turn_id, body FROM frames_out WHERE run_id = ? ORDER BY n", (run_id,)
+            )
+            return [
+                KeptFrame(n=n, type=t, turn_id=turn, body=json.loads(b) if b else None)
+                for n, t, turn, b in found
+            ]
+
+        return await self._reader.call(work)
+
+    async def reserve(self, run_id: RunId, kind: str, turn_id: TurnId | None) -> int:
+        """The number of a host frame that has no body worth keeping (interrupt, close)."""
+        return await self._writer.do(lambda c: next_frame(c, run_id, kind, turn_id, "{}"))
+
+    async def accepted(self, run_id: RunId, n: int, frame: Accepted, turn: Turn, now: datetime) -> None:
+        """A follow-up is part of the turn now, and of its conversation."""
+
+        def work(c: sqlite3.Connection) -> None:
+            if not take_frame(c, run_id, n):
+                return
+            body = rows.one(c, "SELECT body FROM frames_out WHERE run_id = ? AND n = ?", run_id, frame.frame)
+            if body is None:
+                return
+            c.execute(
+                "UPDATE turn_messages SET accepted = 1 WHERE turn_id = ? AND frame = ?",
+                (turn.id, frame.frame),
+            )
+            c.execute("DELETE FROM frames_out WHERE run_id = ? AND n = ?", (run_id, frame.frame))
+            c.execute(
+                "UPDATE registered_groups SET cursor_seq = max(cursor_seq, (SELECT max(seq) FROM turn_messages"
+                " WHERE turn_id = ? AND frame = ?)) WHERE jid = ?",
+                (turn.id, frame.frame, turn.chat_id),
+            )
+            append(
+                c, turn.session_id, turn.id, "user", [{"type": "text", "text": json.loads(body)["text"]}], now
+            )
+
+        await self._writer.do(work)
+
+    async def model_end(self, run_id: RunId, n: int, frame: ModelEnd, turn: Turn, now: datetime) -> None:
+        """A complete assistant message belongs to the conversation; a failed call leaves its trace."""
+
+        def work(c: sqlite3.Connection) -> None:
+            if not take_frame(c, run_id, n):
+                return
+            c.execute("UPDATE turns SET model = ? WHERE id = ?", (frame.model, turn.id))
+            if frame.ok and frame.content:
+                append(c, turn.session_id, turn.id, "assistant", frame.content, now)
+            output = {
+                "stop_reason": frame.stop_reason,
+                "usage": frame.usage,
+                "first_token_ms": frame.first_token_ms,
+            }
+            call = ToolCall(
+                action_id=turn.action_id, tool_name=frame.model, started_at=now - timedelta(milliseconds=frame.duration_ms),
+                duration_ms=frame.duration_ms, success=frame.ok, input={"call": frame.call},
+                output=output if frame.ok else frame.error, kind="model", turn_id=turn.id,
+            )  # fmt: skip
+            self._trace.with_fact(c, [call, *_server_tools(frame, turn, now)], now)
+
+        await self._writer.do(work)
+
+    async def tool_end(
+        self,
+        run_id: RunId,
+        n: int,
+        frame: ToolEnd,
+        turn: Turn,
+        given: dict[str, Any],
+        kind: str,
+        now: datetime,
+    ) -> None:
+        """A tool's result belongs to the conversation; `given` is the input that its `tool_start` told."""
+
+        def work(c: sqlite3.Connection) -> None:
+            if not take_frame(c, run_id, n):
+                return
+            block: dict[str, Any] = {
+                "type": "tool_result",
+                "tool_use_id": frame.call,
+                "content": frame.content,
+            }
+            if not frame.ok:
+                block["is_error"] = True
+            append(c, turn.session_id, turn.id, "user", [block], now)
+            call = ToolCall(
+                action_id=turn.action_id, tool_name=frame.name, started_at=now - timedelta(milliseconds=frame.duration_ms),
+                duration_ms=frame.duration_ms, success=frame.ok, input=given, output=frame.content, kind=kind, turn_id=turn.id,
+            )  # fmt: skip
+            self._trace.with_fact(c, [call], now)
+
+        await self._writer.do(work)
+
+    async def host_call(
+        self, run_id: RunId, n: int, frame: HostCall, turn: Turn, tool: HostTool | None, now: datetime
+    ) -> tuple[int, HostResult]:
+        """Carries out a request of the agent, once: effect, record, event and answer in one transaction."""
+
+        def work(c: sqlite3.Connection) -> tuple[int, HostResult]:
+            take_frame(c, run_id, n)
+            known = c.execute(
+                "SELECT ok, content FROM host_calls WHERE turn_id = ? AND call_id = ?", (turn.id, frame.call)
+            ).fetchone()
+            ok, content = (bool(known[0]), known[1]) if known else self._carry_out(c, frame, turn, tool, now)
+            result = HostResult(turn=frame.turn, call=frame.call, ok=ok, content=content)
+            body = json.dumps({"turn": result.turn, "call": result.call, "ok": ok, "content": content})
+            return next_frame(c, run_id, "host_result", turn.id, body), result
+
+        return await self._writer.do(work)
+
+    def _carry_out(
+        self, c: sqlite3.Connection, frame: HostCall, turn: Turn, tool: HostTool | None, now: datetime
+    ) -> tuple[bool, str]:
+        group = people.group_of(c, turn.chat_id)
+        event = Event(
+            source="ipc", source_id=frame.call, content={"tool": frame.name, "input": frame.input},
+            summary=f"{turn.folder} asks: {frame.name}", chat_id=turn.chat_id, parent=turn.event_id,
+        )  # fmt: skip
+        self._trace.with_fact(c, [event], now)
+        state = rows.one(c, "SELECT state FROM turns WHERE id = ?", turn.id)
+        refusal = _refusal(frame, tool, group, state)
+        if tool is None or group is None or refusal:
+            ok, content = False, refusal
+        else:
+            call = HostToolCall(
+                name=frame.name,
+                input=frame.input,
+                group=group,
+                turn=turn,
+                call_id=frame.call,
+                event_id=event.id,
+            )
+            ok, content = _attempt(c, tool.run, SqliteTx(c, self._trace, now), call)
+        c.execute(
+            "INSERT INTO host_calls (turn_id, call_id, name, ok, content, event_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (turn.id, frame.call, frame.name, int(ok), content, event.id, stamp(now)),
+        )
+        return ok, content
+
+
+def _refusal(frame: HostCall, tool: HostTool | None, group: Group | None, state: str | None) -> str:
+    if tool is None:
+        return f"There is no host tool named {frame.name}."
+    if group is None:
+        return "This chat is no longer registered."
+    if state != "running":
+        return "This turn is over."
+    if tool.main_only and not group.is_main:
+        return f"{frame.name} is for the main chat only."
+    return ""
+
+
+def _attempt(
+    c: sqlite3.Connection, run: Callable[[Tx, HostToolCall], str], tx: SqliteTx, call: HostToolCall
+) -> tuple[bool, str]:
+    """A refused or failing tool leaves nothing behind but its answer."""
+    c.execute("SAVEPOINT host_tool")
+    try:
+        content = run(tx, call)
+    except HostToolRefusedError as error:
+        c.execute("ROLLBACK TO host_tool")
+        return False, str(error)
+    except sqlite3.OperationalError:
+        raise
+    except Exception as error:  # a host tool (a plugin's, too) is supervised here; the agent is told
+        c.execute("ROLLBACK TO host_tool")
+        return False, f"{call.name} failed inside the program: {type(error).__name__}"
+    finally:
+        if c.in_transaction:
+            c.execute("RELEASE host_tool")
+    return True, content
+
+
+def _server_tools(frame: ModelEnd, turn: Turn, now: datetime) -> Sequence[ToolCall]:
+    """The API's own tools (web search, web fetch), which ran inside of the model call."""
+    results = {
+        b.get("tool_use_id"): b for b in frame.content if str(b.get("type", "")).endswith("_tool_result")
+    }
+    calls = []
+    for block in frame.content:
+        if block.get("type") != "server_tool_use":
+            continue
+        result = results.get(block.get("id"))
+        failed = isinstance(result, dict) and "error" in str(result.get("content", ""))[:200]
+        calls.append(
+            ToolCall(
+                action_id=turn.action_id,
+                tool_name=str(block.get("name", "server tool")),
+                started_at=now,
+                duration_ms=0,
+                success=not failed,
+                input=block.get("input"),
+                output=result,
+                kind="server_tool",
+                turn_id=turn.id,
+            )  # fmt: skip
+        )
+    return calls
+
+
+def recover(c: sqlite3.Connection, kept: Sequence[RunId], now: datetime) -> int:
+    """After a restart: runs that are not ours any more have ended."""
+    marks = ",".join("?" * len(kept))
+    gone = f"state = 'live' AND id NOT IN ({marks})"
+    c.execute(f"DELETE FROM frames_out WHERE run_id IN (SELECT id FROM runs WHERE {gone})", list(kept))  # noqa: S608 - marks
+    return c.execute(
+        f"UPDATE runs SET state = 'ended', ended_at = ?, exit_reason = 'the host was stopped' WHERE {gone}",  # noqa: S608 - marks
+        [stamp(now), *kept],
+    ).rowcount

@@ -1,0 +1,180 @@
+"""The three log tables: how rows are written, counted, and pruned."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from nanoclaw.domain import Action, Event, ToolCall, stamp
+
+MAX_CONTENT_BYTES = 10 * 1024
+Row = Event | Action | ToolCall
+
+log = structlog.get_logger()
+
+_EVENT = """INSERT INTO event_log (id, timestamp, source, source_id, raw_content, summary, chat_jid, parent, disposition)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# A parent that is not there must not cost the child: it is looked up, and NULL when missing.
+_ACTION = """INSERT INTO action_log (id, timestamp, triggered_by, action_type, target, content, tool_calls, turn_id, failed)
+  VALUES (?, ?, (SELECT id FROM event_log WHERE id = ?), ?, ?, ?, NULL, ?, ?)"""
+_TOOL = """INSERT INTO tool_call_log (id, action_id, timestamp, tool_name, input, output, duration_ms, success, kind, turn_id)
+  VALUES (?, (SELECT id FROM action_log WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+def cut(text: str, limit_bytes: int = MAX_CONTENT_BYTES) -> str:
+    """At most `limit_bytes` of UTF-8, never inside a character."""
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= limit_bytes else raw[:limit_bytes].decode("utf-8", "ignore")
+
+
+class TraceWriter:
+    """Writes trace rows on a connection that is in a transaction; masks, cuts and counts."""
+
+    def __init__(self, mask: Callable[[str], str] = str) -> None:
+        self._mask = mask
+
+    def text(self, value: Any) -> str | None:
+        """A value as it is stored: text as it is, the rest as JSON; secrets masked before anything is cut."""
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            value = json.dumps(value, ensure_ascii=False, default=str)
+        return cut(self._mask(value[: 8 * MAX_CONTENT_BYTES]))
+
+    def with_fact(self, connection: sqlite3.Connection, rows: Sequence[Row], now: datetime) -> None:
+        """The rows of a mailbox fact, in its transaction: a failure here is counted and never fails the fact."""
+        connection.execute("SAVEPOINT trace")
+        try:
+            self.write(connection, rows, [stamp(now)] * len(rows))
+        except sqlite3.Error as error:
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO trace")
+            log.error("trace.lost", rows=len(rows), reason=str(error))
+            count(connection, "lost", len(rows))
+        finally:
+            if connection.in_transaction:
+                connection.execute("RELEASE trace")
+
+    def write(self, connection: sqlite3.Connection, rows: Sequence[Row], stamps: Sequence[str]) -> None:
+        """Parents before children, whatever their order in `rows`."""
+        tally: Counter[tuple[str, str, str]] = Counter()
+        events: list[tuple[Any, ...]] = []
+        actions: list[tuple[Any, ...]] = []
+        tools: list[tuple[Any, ...]] = []
+        for row, at in zip(rows, stamps, strict=True):
+            if isinstance(row, Event):
+                events.append(self._event(row, at))
+                tally[_bucket(at), "event", row.source] += 1
+            elif isinstance(row, Action):
+                actions.append(self._action(row, at))
+                tally[_bucket(at), "action", row.action_type] += 1
+            else:
+                tools.append(self._tool(row))
+                tally[_bucket(at), "tool" if row.success else "tool_failed", row.tool_name] += 1
+        if events:
+            connection.executemany(_EVENT, events)
+            count(connection, "event_log", len(events))
+        if actions:
+            connection.executemany(_ACTION, actions)
+            count(connection, "action_log", len(actions))
+            self._count_orphans(connection, "action_log", "triggered_by", [a[2] for a in actions])
+        if tools:
+            connection.executemany(_TOOL, tools)
+            count(connection, "tool_call_log", len(tools))
+            self._count_orphans(connection, "tool_call_log", "action_id", [t[1] for t in tools])
+        connection.executemany(
+            "INSERT INTO trace_rollup (bucket, what, key, n) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (bucket, what, key) DO UPDATE SET n = n + excluded.n",
+            [(*key, n) for key, n in tally.items()],
+        )
+
+    def _event(self, row: Event, at: str) -> tuple[Any, ...]:
+        summary = cut(self._mask(row.summary), 400)
+        return (
+            row.id, at, row.source, row.source_id, self.text(row.content), summary, row.chat_id, row.parent, row.disposition,
+        )  # fmt: skip
+
+    def _action(self, row: Action, at: str) -> tuple[Any, ...]:
+        return (
+            row.id, at, row.triggered_by, row.action_type, row.target, self.text(row.content), row.turn_id, int(row.failed),
+        )  # fmt: skip
+
+    def _tool(self, row: ToolCall) -> tuple[Any, ...]:
+        return (
+            row.id, row.action_id, stamp(row.started_at), row.tool_name, self.text(row.input), self.text(row.output),
+            row.duration_ms, int(row.success), row.kind, row.turn_id,
+        )  # fmt: skip
+
+    def _count_orphans(
+        self, connection: sqlite3.Connection, table: str, column: str, parents: list[str | None]
+    ) -> None:
+        given = sum(parent is not None for parent in parents)
+        newest = connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+        stored = connection.execute(
+            f"SELECT count({column}) FROM {table} WHERE rowid > ?",  # noqa: S608 - our own names
+            (newest - len(parents),),
+        ).fetchone()[0]
+        if stored < given:
+            count(connection, "orphaned", given - stored)
+
+
+def count(connection: sqlite3.Connection, name: str, n: int) -> None:
+    connection.execute(
+        "INSERT INTO trace_counters (name, n) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n",
+        (name, n),
+    )
+
+
+def _bucket(at: str) -> str:
+    """The quarter of an hour in which `at` falls, e.g. 2026-11-20T09:15:00.000Z."""
+    return f"{at[:14]}{int(at[14:16]) // 15 * 15:02d}:00.000Z"
+
+
+def prune_step(connection: sqlite3.Connection, cutoff: str, limit: int) -> int:
+    """Deletes up to about `limit` rows older than `cutoff`, children first; 0 when there is nothing more to delete.
+
+    An event that still has a younger action stays until that action is old enough, too.
+    """
+    old = [
+        row[0]
+        for row in connection.execute(
+            "SELECT id FROM action_log WHERE timestamp < ? ORDER BY timestamp LIMIT ?", (cutoff, limit)
+        )
+    ]
+    gone = 0
+    if old:
+        marks = ",".join("?" * len(old))
+        tools = connection.execute(f"DELETE FROM tool_call_log WHERE action_id IN ({marks})", old).rowcount  # noqa: S608 - marks
+        actions = connection.execute(f"DELETE FROM action_log WHERE id IN ({marks})", old).rowcount  # noqa: S608 - marks
+        count(connection, "tool_call_log", -tools)
+        count(connection, "action_log", -actions)
+        return int(tools + actions)
+    gone += _delete(
+        connection,
+        "tool_call_log",
+        "SELECT rowid FROM tool_call_log WHERE action_id IS NULL AND timestamp < ? LIMIT ?",
+        (cutoff, limit),
+    )
+    gone += _delete(
+        connection,
+        "event_log",
+        "SELECT rowid FROM event_log WHERE timestamp < ? AND NOT EXISTS "
+        "(SELECT 1 FROM action_log WHERE triggered_by = event_log.id) ORDER BY timestamp LIMIT ?",
+        (cutoff, limit),
+    )
+    return gone
+
+
+def _delete(connection: sqlite3.Connection, table: str, rows: str, parameters: tuple[Any, ...]) -> int:
+    sql = f"DELETE FROM {table} WHERE rowid IN ({rows})"  # noqa: S608 - our own names
+    n = connection.execute(sql, parameters).rowcount
+    if n:
+        count(connection, table, -n)
+    return n

@@ -1,0 +1,240 @@
+"""What the core asks of the store, one protocol for each consumer, and the facts that travel. `sqlite/` implements them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from nanoclaw.domain import (
+    Action,
+    ChatId,
+    Disposition,
+    EventId,
+    Folder,
+    Group,
+    Inbound,
+    Lane,
+    OccurrenceId,
+    OutboxEntry,
+    OutboxId,
+    OutboxPart,
+    Outcome,
+    RunId,
+    StoredMessage,
+    Task,
+    TaskId,
+    ToolCall,
+    Turn,
+    TurnId,
+    TurnState,
+)
+from nanoclaw.ports import HostTool, Tx
+from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
+
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenMessages:
+    """What waits in a chat, and what was said before it, oldest first."""
+
+    waiting: Sequence[StoredMessage]
+    earlier: Sequence[StoredMessage]
+    """Messages after the group's cursor that asked for nothing: context."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTurn:
+    """What a turn of messages is made of."""
+
+    chat_id: ChatId
+    folder: Folder
+    asked: Sequence[int]
+    context: Sequence[int]
+    content: Sequence[Block]
+    """The user message."""
+    trigger_event: EventId
+    thread: str | None
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A turn that is running now, with what its `turn_start` needs."""
+
+    turn: Turn
+    frame: int
+    """Number of the host frame that is reserved for it."""
+    transcript: Sequence[tuple[str, Sequence[Block]]]
+    results: Mapping[str, tuple[bool, str]]
+    """Host calls of this turn that are done: tool use id → (ok, content)."""
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a turn ends, decided by `verdict`."""
+
+    state: TurnState
+    reason: str
+    entry: OutboxEntry | None
+    """The reply, or the notice of a failure; stored in the same transaction."""
+    roll_back: bool = False
+    action_type: str = "message_sent"
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFrame:
+    """A host frame that the agent has not acknowledged."""
+
+    n: int
+    type: str
+    turn_id: TurnId | None
+    body: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The outbox entry that is next in its lane, with its parts if it has been split already."""
+
+    entry: OutboxEntry
+    created_at: datetime
+    parts: Sequence[OutboxPart]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A claimed occurrence. A prompt has a turn that waits in its chat; a plugin's kind runs on the host."""
+
+    task: Task
+    occurrence_id: OccurrenceId
+    turn_id: TurnId | None
+    due: datetime
+    saved_state: Mapping[str, Any]
+
+
+class MailboxStore(Protocol):
+    """The gate's and the orchestrator's view. Every method that writes is one transaction."""
+
+    async def store(self, inbound: Inbound, *, owner: bool, now: datetime) -> Disposition: ...
+    async def note(self, inbound: Inbound, disposition: Disposition, why: str, now: datetime) -> None: ...
+    async def answer(
+        self, inbound: Inbound, command: str, change: Callable[[Tx], str], *, owner: bool, now: datetime
+    ) -> OutboxEntry | None: ...
+    async def open_chats(self) -> list[ChatId]: ...
+    async def open_messages(self, chat_id: ChatId, *, context: int) -> OpenMessages: ...
+    async def settle(self, outcomes: Sequence[tuple[int, Outcome, str]], now: datetime) -> None: ...
+
+
+class PeopleStore(Protocol):
+    async def groups(self) -> list[Group]: ...
+    async def owners(self) -> frozenset[str]: ...
+    async def mains_by_use(self) -> list[ChatId]: ...
+
+
+class TurnStore(Protocol):
+    """The orchestrator's view of turns."""
+
+    async def waiting(self, chat_id: ChatId) -> list[Turn]: ...
+    async def waiting_chats(self) -> list[ChatId]: ...
+    async def strand(self, live: Sequence[RunId]) -> int: ...
+    async def cancelled(self, turn_ids: Sequence[TurnId]) -> list[TurnId]: ...
+    async def begin(self, new: NewTurn, run_id: RunId, now: datetime) -> Started | None: ...
+    async def resume(
+        self, turn_id: TurnId, run_id: RunId, content: Sequence[Block] | None, now: datetime
+    ) -> Started | None: ...
+    async def follow_up(
+        self, turn_id: TurnId, run_id: RunId, seqs: Sequence[int], text: str
+    ) -> int | None: ...
+    async def put_off(
+        self,
+        turn: Turn,
+        *,
+        reason: str,
+        fault: bool,
+        empty: bool,
+        notice: OutboxEntry | None,
+        action: Action | None,
+        now: datetime,
+    ) -> int: ...
+    async def end(
+        self, turn: Turn, ending: Ending, now: datetime, *, frame: tuple[RunId, int] | None
+    ) -> bool: ...
+    async def empty_before(self, turn_id: TurnId) -> bool: ...
+    async def last_asked(self, turn_id: TurnId) -> tuple[int, str] | None: ...
+
+
+class RunStore(Protocol):
+    """A run's view: frames and their effects."""
+
+    async def open(
+        self, run_id: RunId, chat_id: ChatId, folder: Folder, runtime: str, token: str, now: datetime
+    ) -> None: ...
+    async def end(self, run_id: RunId, reason: str, now: datetime) -> None: ...
+    async def acknowledged(self, run_id: RunId, upto: int) -> None: ...
+    async def kept_frames(self, run_id: RunId) -> list[KeptFrame]: ...
+    async def reserve(self, run_id: RunId, kind: str, turn_id: TurnId | None) -> int: ...
+    async def accepted(self, run_id: RunId, n: int, frame: Accepted, turn: Turn, now: datetime) -> None: ...
+    async def model_end(self, run_id: RunId, n: int, frame: ModelEnd, turn: Turn, now: datetime) -> None: ...
+    async def tool_end(
+        self,
+        run_id: RunId,
+        n: int,
+        frame: ToolEnd,
+        turn: Turn,
+        given: dict[str, Any],
+        kind: str,
+        now: datetime,
+    ) -> None: ...
+    async def host_call(
+        self, run_id: RunId, n: int, frame: HostCall, turn: Turn, tool: HostTool | None, now: datetime
+    ) -> tuple[int, HostResult]: ...
+
+
+class OutboxStore(Protocol):
+    """Delivery's view."""
+
+    async def put(self, entry: OutboxEntry, now: datetime, action: Action | None = None) -> bool: ...
+    async def unsent_lanes(self) -> list[tuple[ChatId, Lane]]: ...
+    async def head(self, chat_id: ChatId, lane: Lane) -> Head | None: ...
+    async def begin(self, entry_id: OutboxId, texts: Sequence[str], now: datetime) -> None: ...
+    async def sending(self, part: OutboxPart, now: datetime) -> None: ...
+    async def sent(
+        self,
+        entry: OutboxEntry,
+        part: OutboxPart,
+        platform_id: str,
+        call: ToolCall,
+        *,
+        last: bool,
+        now: datetime,
+    ) -> None: ...
+    async def not_sent(
+        self,
+        part: OutboxPart,
+        *,
+        state: Literal["queued", "uncertain"],
+        error: str,
+        next_try: datetime,
+        call: ToolCall,
+        now: datetime,
+    ) -> None: ...
+    async def give_up(
+        self, entry: OutboxEntry, error: str, action: Action, call: ToolCall | None, now: datetime
+    ) -> None: ...
+
+
+class TaskStore(Protocol):
+    """The scheduler's view."""
+
+    async def next_due(self) -> datetime | None: ...
+    async def claim_due(self, now: datetime, limit: int = 50) -> list[Due]: ...
+    async def prompt_of(self, turn: Turn) -> tuple[Task | None, datetime] | None: ...
+    async def unfinished_kinds(self) -> list[Due]: ...
+    async def save_state(self, task_id: TaskId, state: Mapping[str, Any]) -> None: ...
+    async def close_kind(
+        self, due: Due, state: str, reason: str, entry: OutboxEntry | None, now: datetime
+    ) -> None: ...

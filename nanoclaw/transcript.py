@@ -1,0 +1,75 @@
+"""The conversation as the model gets it, made of the rows that the host stored; repaired where a crash cut it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Block = dict[str, Any]
+Message = dict[str, Any]
+
+INTERRUPTED = "interrupted, may have happened: the program was stopped before the result was known. Check before you repeat it."
+
+
+def assemble(
+    rows: Iterable[tuple[str, Sequence[Block]]], known_results: Mapping[str, tuple[bool, str]] | None = None
+) -> list[Message]:
+    """Messages in the API's form: roles alternate, each tool use is answered in the next message, results come first.
+
+    `rows` are (role, blocks) in order. A tool use without a result gets the host's own record of it from
+    `known_results` (tool use id → ok, content), else an error result that says it may have happened. A result that
+    answers nothing is dropped. Assistant blocks are handed on unchanged.
+    """
+    known = known_results or {}
+    messages: list[Message] = []
+    pending: list[str] = []
+    for role, blocks in rows:
+        if role == "assistant":
+            if not blocks:
+                continue
+            _answer(messages, pending, known)
+            _append(messages, "assistant", list(blocks))
+            pending = [str(b["id"]) for b in blocks if b.get("type") == "tool_use" and "id" in b]
+        else:
+            keep = []
+            for block in blocks:
+                if block.get("type") != "tool_result":
+                    keep.append(block)
+                elif block.get("tool_use_id") in pending:
+                    pending.remove(block["tool_use_id"])
+                    _append(messages, "user", [block])
+            if keep:
+                _answer(messages, pending, known)
+                _append(messages, "user", keep)
+    _answer(messages, pending, known)
+    while messages and messages[0]["role"] != "user":
+        messages.pop(0)
+    return messages
+
+
+def _answer(messages: list[Message], pending: list[str], known: Mapping[str, tuple[bool, str]]) -> None:
+    for use in pending:
+        ok, content = known.get(use, (False, INTERRUPTED))
+        block: Block = {"type": "tool_result", "tool_use_id": use, "content": content}
+        if not ok:
+            block["is_error"] = True
+        _append(messages, "user", [block])
+    pending.clear()
+
+
+def _append(messages: list[Message], role: str, blocks: list[Block]) -> None:
+    """Joins neighbours of one role; tool results stay in front of everything else in their message."""
+    if messages and messages[-1]["role"] == role:
+        content: list[Block] = messages[-1]["content"]
+        if role == "user" and blocks[0].get("type") == "tool_result":
+            at = sum(block.get("type") == "tool_result" for block in content)
+            content[at:at] = blocks
+        else:
+            content.extend(blocks)
+    else:
+        messages.append({"role": role, "content": list(blocks)})
+
+
+def needs_user(messages: Sequence[Message]) -> bool:
+    """True when the conversation ends in the assistant's words: there is nothing to answer."""
+    return not messages or messages[-1]["role"] != "user"

@@ -1,0 +1,83 @@
+"""What becomes of a turn when its agent is done with it: one closed decision, pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from nanoclaw.domain import Turn
+from nanoclaw.errors import OutageCause
+from nanoclaw.wire import AgentError, TurnEnd
+
+_INTERNAL = re.compile(r"<internal>(.*?)(?:</internal>|\Z)", re.DOTALL | re.IGNORECASE)
+
+OUTAGE_TEXT: dict[str, str] = {
+    "credentials": "The model refuses our key. Check ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) on the server.",
+    "model": "The model cannot be reached or is overloaded.",
+    "proxy": "The way to the model is closed on the server.",
+    "engine": "No agent can be started on the server.",
+    "network": "The server has no network.",
+    "store": "The database cannot be written.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`state` None: the turn is not over, `again` says why it is tried once more."""
+
+    state: Literal["answered", "silent", "failed", "cancelled"] | None
+    reply: str = ""
+    """What goes to the chat, if anything does."""
+    reason: str = ""
+    """For the trace and for the person: why it is not simply answered."""
+    again: Literal["fault", "outage", "empty", "interrupted"] | None = None
+    cause: OutageCause = "model"
+    roll_back: bool = False
+    """The conversation goes back to before this turn."""
+
+
+def strip_internal(text: str) -> tuple[str, str]:
+    """(what may be sent, what was internal); an unclosed tag hides everything behind it."""
+    internal = "\n".join(match.strip() for match in _INTERNAL.findall(text))
+    return _INTERNAL.sub("", text).strip(), internal
+
+
+def judge_end(turn: Turn, end: TurnEnd, *, empty_before: bool) -> Verdict:
+    """The agent says that it is done."""
+    visible, internal = strip_internal(end.text)
+    if end.status == "interrupted":
+        return Verdict(state=None, again="interrupted", reason="interrupted")
+    if end.status != "done":
+        why = _STOPPED[end.status].format(calls=end.model_calls)
+        if visible:
+            return Verdict(state="answered", reply=f"{visible}\n\n({why})", reason=why)
+        return Verdict(state="failed", reason=why)
+    if visible:
+        return Verdict(state="answered", reply=visible)
+    if internal or turn.silent_by_tool:
+        return Verdict(state="silent", reason="the agent chose to say nothing")
+    if not empty_before:
+        return Verdict(state=None, again="empty", reason="the agent's reply was empty")
+    return Verdict(state="failed", reason="the agent's reply was empty, twice")
+
+
+_STOPPED = {
+    "max_turns": "I stopped after {calls} model calls without coming to an end",
+    "repeated": "I stopped because I was repeating the same step",
+    "time_limit": "I ran out of time for this one",
+    "refused": "the model declined to answer this",
+}
+
+
+def judge_error(error: AgentError) -> Verdict:
+    """The agent could not finish."""
+    if error.kind == "outage":
+        cause: OutageCause = "credentials" if error.cause == "credentials" else "model"
+        if error.cause in ("proxy", "network"):
+            cause = error.cause  # type: ignore[assignment]  # narrowed by the line above
+        return Verdict(state=None, again="outage", cause=cause, reason=OUTAGE_TEXT[cause])
+    if error.kind == "session":
+        reason = "the model's API does not take this conversation as it stands"
+        return Verdict(state="failed", reason=f"{reason} ({error.detail[:200]})", roll_back=True)
+    return Verdict(state=None, again="fault", reason=error.detail[:300] or error.cause)
