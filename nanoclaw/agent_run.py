@@ -77,7 +77,6 @@ class AgentRun:
         store: RunStore,
         tools: Callable[[str], HostTool | None],
         clock: Clock,
-        accepted: Callable[[ChatId, int], None] = lambda chat_id, frame: None,
         host_called: Callable[[HostCall], Awaitable[None]] | None = None,
     ) -> None:
         self.id = run_id
@@ -86,7 +85,6 @@ class AgentRun:
         self._store = store
         self._tools = tools
         self._clock = clock
-        self._accepted = accepted
         self._host_called = host_called
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reader: asyncio.Task[None] | None = None
@@ -119,7 +117,9 @@ class AgentRun:
                 await asyncio.shield(self._hello)
         except TimeoutError:
             await self.stop(0)
-            raise OutageError("the agent did not say hello", cause="engine", safe="The agent did not start.") from None
+            raise OutageError(
+                "the agent did not say hello", cause="engine", safe="The agent did not start."
+            ) from None
 
     async def serve(self, turn: Turn, n: int, frame: TurnStart) -> Ended:
         """Hands the turn to the agent and waits for its last word."""
@@ -194,7 +194,9 @@ class AgentRun:
             self.dead = reason
         if not self._hello.done():
             self._hello.set_exception(
-                OutageError(f"agent start: {reason}", cause="engine", safe=f"No agent can be started ({reason}).")
+                OutageError(
+                    f"agent start: {reason}", cause="engine", safe=f"No agent can be started ({reason})."
+                )
             )
             self._hello.exception()  # somebody may have stopped waiting
         if self._serving and not self._serving.ended.done():
@@ -251,7 +253,6 @@ class AgentRun:
             serving.tools += 1
         elif isinstance(frame, Accepted):
             await self._store.accepted(self.id, n, frame, turn, now)
-            self._accepted(self.chat_id, frame.frame)
         elif isinstance(frame, ModelEnd):
             serving.step = "thinking"
             for name in serving.tokens:
@@ -263,7 +264,9 @@ class AgentRun:
             await self._store.tool_end(self.id, n, frame, turn, given, kind, now)
         elif isinstance(frame, HostCall):
             serving.host_calls.add(frame.call)
-            number, result = await self._store.host_call(self.id, n, frame, turn, self._tools(frame.name), now)
+            number, result = await self._store.host_call(
+                self.id, n, frame, turn, self._tools(frame.name), now
+            )
             if self._host_called:
                 await self._host_called(frame)
             await self._send(number, result)
@@ -276,5 +279,3 @@ class AgentRun:
             raise WireError(f"the agent speaks wire {frame.wire}, this host speaks {WIRE_VERSION}")
         if not self._hello.done():
             self._hello.set_result(None)
-
-

@@ -36,7 +36,7 @@ from nanoclaw.masking import Masker
 from nanoclaw.notices import Notices
 from nanoclaw.orchestrator import Orchestrator, TurnSettings
 from nanoclaw.plugins import discover
-from nanoclaw.ports import AgentRuntime, Change, Channel, Clock, HostTool, Plugin, PluginOffers, Tx
+from nanoclaw.ports import AgentRuntime, Change, Channel, Clock, Plugin, PluginOffers, Tx
 from nanoclaw.presence import Presence, PresenceSettings
 from nanoclaw.proxy.server import Proxy, Upstream
 from nanoclaw.rooms import Room, RoomRefusedError
@@ -89,11 +89,19 @@ class App:
     """The running program. `async with` starts it; what was started ends in the opposite order."""
 
     def __init__(
-        self, settings: Settings, home: Home, *, clock: Clock, plugins: Sequence[Plugin], problems: Sequence[str]
+        self,
+        settings: Settings,
+        home: Home,
+        *,
+        clock: Clock,
+        masker: Masker,
+        plugins: Sequence[Plugin],
+        problems: Sequence[str],
     ) -> None:
         self.settings = settings
         self.home = home
         self.clock = clock
+        self._masker = masker
         self.zone = ZoneInfo(settings.assistant.timezone)
         self.started_at = clock.now()
         self.channels: dict[str, Channel] = {}
@@ -105,15 +113,15 @@ class App:
         self._pruning = asyncio.Lock()
 
     @classmethod
-    def build(cls, settings: Settings, home: Home, *, environ: Mapping[str, str]) -> Self:
-        """Nothing is opened or started yet."""
+    def build(cls, settings: Settings, home: Home, *, masker: Masker) -> Self:
+        """Nothing is opened or started yet. `masker` is the log's own, so that plugins' secrets reach both."""
         clock: Clock = SystemClock()
         if settings.test_clock:
             from nanoclaw.testing.clock import FileClock  # noqa: PLC0415 - the documented test switch
 
             clock = FileClock(settings.test_clock)
         plugins, problems = discover()
-        return cls(settings, home, clock=clock, plugins=plugins, problems=problems)
+        return cls(settings, home, clock=clock, masker=masker, plugins=plugins, problems=problems)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -160,18 +168,19 @@ class App:
             await self.notices.tell_main(f"plugin:{problem}", problem)
 
     async def _open_store(self, stack: AsyncExitStack) -> None:
-        masker = Masker(self.settings.secrets())
         self.store = await stack.enter_async_context(
             Store(
                 self.home.database,
                 backups=self.home.backups,
                 clock=self.clock,
-                mask=masker.mask,
+                mask=self._masker.mask,
                 plugin_migrations=[step for plugin in self._plugins for step in plugin.migrations],
             )
         )
         for component, why in self.store.refused.items():
-            self._problems.append(f'The plugin "{component}" was left out: its tables cannot be made ({why}).')
+            self._problems.append(
+                f'The plugin "{component}" was left out: its tables cannot be made ({why}).'
+            )
         self._plugins = [plugin for plugin in self._plugins if plugin.name not in self.store.refused]
         recovered = await self.store.recover()
         log.info("store.open", applied=len(self.store.applied), recovered=str(recovered))
@@ -188,17 +197,19 @@ class App:
 
     async def _set_up_plugins(self) -> None:
         for plugin in list(self._plugins):
-            door = PluginDoor(app=self, settings=self.settings.plugins.get(plugin.name, {}))
+            given = self.settings.plugins.get(plugin.name, {})
             try:
-                self._offers.append(plugin.setup(door))
-            except Exception as error:  # foreign code; it is logged, told and left out
+                offers = plugin.setup(PluginDoor(app=self, settings=given))
+                self._masker.add([str(given[name]) for name in offers.secrets if given.get(name)])
+                self._offers.append(offers)
+            except Exception as error:  # noqa: BLE001 - foreign code; it is logged, told and left out
                 self._leave_out(plugin, error)
 
     async def _start_plugins(self, stack: AsyncExitStack) -> None:
         for plugin in list(self._plugins):
             try:
                 await plugin.start()
-            except Exception as error:  # foreign code; it is logged, told and left out
+            except Exception as error:  # noqa: BLE001 - foreign code; it is logged, told and left out
                 self._leave_out(plugin, error)
             else:
                 stack.push_async_callback(self._stop_plugin, plugin)
@@ -210,7 +221,7 @@ class App:
             log.exception("plugin.stop_failed", plugin=plugin.name)
 
     def _leave_out(self, plugin: Plugin, error: Exception) -> None:
-        log.exception("plugin.failed", plugin=plugin.name)
+        log.error("plugin.failed", plugin=plugin.name, exc_info=error)
         self._problems.append(f'The plugin "{plugin.name}" was left out: {type(error).__name__}: {error}')
         self._plugins.remove(plugin)
 
@@ -245,7 +256,7 @@ class App:
             clock=self.clock,
             settled=self.store.mailbox.settled,
             make_code=self.make_pairing_code,
-            on_reachable=lambda chat_id: self.delivery.reachable(chat_id),
+            on_reachable=lambda chat_id: self.delivery.reachable(chat_id),  # noqa: PLW0108 - built later
         )
         self.channels[local.name] = local
         if self.settings.telegram.token:
@@ -259,10 +270,16 @@ class App:
 
         telegram = self.settings.telegram
         self.channels["telegram"] = TelegramChannel(
-            settings=TelegramSettings(token=token, base_url=telegram.base_url, poll_timeout_s=telegram.poll_timeout_s),
+            settings=TelegramSettings(
+                token=token, base_url=telegram.base_url, poll_timeout_s=telegram.poll_timeout_s
+            ),
             clock=self.clock,
             initial_offset=self._telegram_offset,
-            commands=[(row.name, row.help) for row in commands.table(self._deps()).values() if row.where != "anywhere"],
+            commands=[
+                (row.name, row.help)
+                for row in commands.table(self._deps()).values()
+                if row.where != "anywhere"
+            ],
             on_up=lambda: self._reachable("tg:"),
         )
 
@@ -283,7 +300,8 @@ class App:
             channel_of=self.channel_of,
             clock=self.clock,
             settings=DeliverySettings(
-                retry_delays_s=settings.delivery.retry_delays_s, expires_after_s=settings.delivery.expires_after_s
+                retry_delays_s=settings.delivery.retry_delays_s,
+                expires_after_s=settings.delivery.expires_after_s,
             ),
             tell_main=self._tell_main,
         )
@@ -297,7 +315,8 @@ class App:
         self.presence = Presence(
             channel_of=self.channel_of,
             settings=PresenceSettings(
-                typing_renew_s=settings.delivery.typing_renew_s, receipt_after_s=settings.delivery.receipt_after_s
+                typing_renew_s=settings.delivery.typing_renew_s,
+                receipt_after_s=settings.delivery.receipt_after_s,
             ),
         )
         self._tools = {
@@ -318,9 +337,11 @@ class App:
             run_dir=self.home.run_dir,
             runs_dir=self.home.runs,
             timezone=self.zone.key,
-            host_called=lambda frame: self.look(),
+            host_called=lambda _: self.look(),
         )
-        self.allowlist = AllowlistFile(self.home.root / "sender-allowlist.json", broken=self._allowlist_broken)
+        self.allowlist = AllowlistFile(
+            self.home.root / "sender-allowlist.json", broken=self._allowlist_broken
+        )
         self.orchestrator = self._orchestrator(
             QueueSettings(
                 max_runs=agents.max_concurrent,
@@ -478,8 +499,17 @@ class App:
         def change(tx: Tx) -> str:
             if not isinstance(tx, SqliteTx) or not tx.redeem_code(code, inbound, name):
                 why = f"A wrong pairing code came from {inbound.sender_name} in {inbound.chat_name}"
-                tx.log(Action(action_type="pairing_failed", triggered_by=None, target=inbound.chat_id, content=why, failed=True))
-                return "That code is wrong, used, or too old." if self.directory.is_owner(inbound.sender) else ""
+                failed = Action(
+                    action_type="pairing_failed",
+                    triggered_by=None,
+                    target=inbound.chat_id,
+                    content=why,
+                    failed=True,
+                )
+                tx.log(failed)
+                return (
+                    "That code is wrong, used, or too old." if self.directory.is_owner(inbound.sender) else ""
+                )
             return (
                 f"Paired. This chat is a control panel of {name} now, and you are an owner. "
                 "Write to me as to a person; /status shows how I am, /help what I can do."
@@ -538,9 +568,8 @@ def _resident_bytes() -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def offline_pairing_code(settings: Settings, home: Home) -> str:
+async def offline_pairing_code(home: Home) -> str:
     """A code made without a running service; the caller holds the home's lock."""
     clock = SystemClock()
     async with Store(home.database, backups=home.backups, clock=clock) as store:
         return await store.people.new_code(clock.now())
-

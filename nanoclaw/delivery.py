@@ -1,4 +1,4 @@
-"""The outbox on its way: strictly in order for each chat and lane, commands in a lane of their own, nothing sent unrecorded."""
+"""The outbox on its way: in order for each chat and lane, commands in a lane of their own, nothing sent unrecorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from typing import Protocol
 import structlog
 
 from nanoclaw.domain import Action, ChatId, Lane, OutboxEntry, OutboxPart, ToolCall
-from nanoclaw.errors import SendError, SendPermanentError, SendRetryError, SendUncertainError, StoreUnavailableError
+from nanoclaw.errors import (
+    SendError,
+    SendPermanentError,
+    SendRetryError,
+    SendUncertainError,
+    StoreUnavailableError,
+)
 from nanoclaw.ports import Channel, Clock, PartToSend
 from nanoclaw.stores import Head, OutboxStore
 
@@ -61,14 +67,12 @@ class Delivery:
         clock: Clock,
         settings: DeliverySettings,
         tell_main: TellMain,
-        delivered: Callable[[OutboxEntry], None] = lambda entry: None,
     ) -> None:
         self._store = store
         self._channel_of = channel_of
         self._clock = clock
         self._settings = settings
         self._tell_main = tell_main
-        self._delivered = delivered
         self._lanes: dict[tuple[ChatId, Lane], _LaneState] = {}
         self._closing = False
 
@@ -148,8 +152,6 @@ class Delivery:
                     await self._send(state, channel, entry, part, expires, last=part is parts[-1])
         except _GivenUpError:
             return
-        if not self._closing:
-            self._delivered(entry)
 
     async def _until_reachable(
         self, state: _LaneState, channel: Channel, entry: OutboxEntry, expires: datetime
@@ -166,7 +168,7 @@ class Delivery:
         if self._closing:
             return []
         texts = channel.split(entry.text) or [entry.text]
-        await self._store.begin(entry.id, texts, self._clock.now())
+        await self._store.begin(entry.id, texts)
         return [
             OutboxPart(outbox_id=entry.id, index=n, text=text, state="queued" if n else "sending", attempts=0)
             for n, text in enumerate(texts)
@@ -190,7 +192,7 @@ class Delivery:
         while not self._closing:
             await self._check_expired(entry, expires)
             if not recorded or attempt > 0:
-                await self._store.sending(part, self._clock.now())
+                await self._store.sending(part)
             outcome = await self._try(channel, entry, part, repeat=uncertain)
             if isinstance(outcome, _Sent):
                 await self._certainly(

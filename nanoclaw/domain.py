@@ -204,7 +204,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What came in. `source` is one of whatsapp, telegram, slack, local, message_batch, scheduled_task, ipc, command, system."""
+    """What came in. `source`: a channel's name, message_batch, scheduled_task, ipc, command or system."""
 
     source: str
     summary: str

@@ -1,4 +1,4 @@
-"""The way in: every message a channel delivers is stored, answered as a command, or turned away, durably, before it is acknowledged."""
+"""The way in: every message is stored, answered as a command, or turned away, durably, before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ class Gate:
         if key in self._answered_in_the_dark:
             await self._mailbox.note(inbound, "command", f"{line} (answered before)", self._clock.now())
             return
-        invocation = Invocation(name=typed.name, args=typed.args, inbound=inbound, group=group, is_owner=owner)
+        invocation = Invocation(
+            name=typed.name, args=typed.args, inbound=inbound, group=group, is_owner=owner
+        )
         answer = await self._run(command, invocation)
         try:
             entry = await self._store_answer(inbound, line, answer, owner=owner)
@@ -140,7 +142,9 @@ class Gate:
         except Exception:  # one command is supervised here: its person gets an answer all the same
             reference = new_id()[:8]
             log.exception("command.failed", command=command.name, reference=reference)
-            return Answer(text=f"/{command.name} failed inside the program (reference {reference} in the log).")
+            return Answer(
+                text=f"/{command.name} failed inside the program (reference {reference} in the log)."
+            )
 
     async def _store_answer(self, inbound: Inbound, line: str, answer: Answer, *, owner: bool) -> object:
         def change(tx: Tx) -> str:
@@ -156,8 +160,10 @@ class Gate:
         except Exception:  # one command is supervised here
             reference = new_id()[:8]
             log.exception("command.change_failed", command=line, reference=reference)
-            said = f"{line.split()[0]} failed inside the program; nothing was changed (reference {reference} in the log)."
-        return await self._mailbox.answer(inbound, line, lambda tx: said, owner=owner, now=now)
+            said = (
+                f"{line} failed inside the program; nothing was changed (reference {reference} in the log)."
+            )
+        return await self._mailbox.answer(inbound, line, lambda _: said, owner=owner, now=now)
 
     async def _answer_in_the_dark(
         self, inbound: Inbound, command: Command, answer: Answer, error: StoreUnavailableError
@@ -170,7 +176,9 @@ class Gate:
         if command.name == "stop":
             await self._stop_all()
             text = "Every running agent was stopped."
-        said = f"{text}\n\n⚠ {error.safe} Nothing can be stored; messages wait at the chat service until it can."
+        said = (
+            f"{text}\n\n⚠ {error.safe} Nothing can be stored; messages wait at the chat service until it can."
+        )
         self._answered_in_the_dark[inbound.chat_id, inbound.sender, inbound.message_id] = None
         while len(self._answered_in_the_dark) > 1000:
             self._answered_in_the_dark.popitem(last=False)

@@ -265,7 +265,9 @@ class GroupQueue(Generic[R]):
                 chat.run = await self._worker.open_run(chat.chat_id)
             served = await self._worker.serve(chat.chat_id, chat.run)
         except OutageError as error:
-            served = Served(what="outage", cause=error.cause, sentence=error.safe, run_lives=chat.run is not None)
+            served = Served(
+                what="outage", cause=error.cause, sentence=error.safe, run_lives=chat.run is not None
+            )
         except Exception:  # one chat is supervised here: its messages stay open, and it is tried again
             log.exception("queue.work_failed", chat=chat.chat_id)
         finally:

@@ -21,7 +21,10 @@ def core_tools(*, zone: ZoneInfo, min_interval_s: float) -> list[HostTool]:
             name="send_message",
             description="Send a message to this chat now, before your final answer (for progress, or a separate message). "
             "From the main chat, `chat` may name another registered group.",
-            input_schema=_schema({"text": "What to send, in Markdown.", "chat": "Chat id or folder of another group."}, ["text"]),
+            input_schema=_schema(
+                {"text": "What to send, in Markdown.", "chat": "Chat id or folder of another group."},
+                ["text"],
+            ),
             run=_send_message,
         ),
         HostTool(
@@ -94,7 +97,11 @@ def _send_message(tx: Tx, call: HostToolCall) -> str:
             raise HostToolRefusedError(f"{wanted!r} names {len(found) or 'no'} registered groups")
         target = found[0]
     action = Action(
-        action_type="message_sent", triggered_by=call.event_id, target=target.chat_id, content=text, turn_id=call.turn.id
+        action_type="message_sent",
+        triggered_by=call.event_id,
+        target=target.chat_id,
+        content=text,
+        turn_id=call.turn.id,
     )
     entry = OutboxEntry(
         key=f"call:{call.turn.id}:{call.call_id}",
@@ -118,7 +125,9 @@ def _schedule_task(tx: Tx, call: HostToolCall, zone: ZoneInfo, min_interval_s: f
     text, kind, value = _text(call, "prompt"), _text(call, "schedule_type"), _text(call, "schedule_value")
     mode = _text(call, "context_mode", required=False) or "isolated"
     if kind not in ("once", "interval"):
-        raise HostToolRefusedError("schedule_type must be once or interval (cron is not available in this version)")
+        raise HostToolRefusedError(
+            "schedule_type must be once or interval (cron is not available in this version)"
+        )
     if mode not in ("group", "isolated"):
         raise HostToolRefusedError("context_mode must be group or isolated")
     own = tx.tasks(call.group.folder)
@@ -137,7 +146,11 @@ def _schedule_task(tx: Tx, call: HostToolCall, zone: ZoneInfo, min_interval_s: f
     tx.add_task(task)
     tx.log(
         Action(
-            action_type="task_scheduled", triggered_by=call.event_id, target=task.id, content=text, turn_id=call.turn.id
+            action_type="task_scheduled",
+            triggered_by=call.event_id,
+            target=task.id,
+            content=text,
+            turn_id=call.turn.id,
         )
     )
     every = f", then every {value}" if kind == "interval" else ""
@@ -168,7 +181,11 @@ def _cancel_task(tx: Tx, call: HostToolCall) -> str:
     tx.delete_task(found.id)
     tx.log(
         Action(
-            action_type="task_deleted", triggered_by=call.event_id, target=found.id, content=found.prompt, turn_id=call.turn.id
+            action_type="task_deleted",
+            triggered_by=call.event_id,
+            target=found.id,
+            content=found.prompt,
+            turn_id=call.turn.id,
         )
     )
     return f"Deleted: {found.prompt[:100]}"

@@ -76,12 +76,19 @@ class Launcher:
             for path in (run_dir, spec.group_dir):
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
             await self._proxy.open_run(run_dir, token, grant)
-            await self._store.open(run_id, group.chat_id, group.folder, self._runtime.name, token, self._clock.now())
+            await self._store.open(
+                run_id, group.chat_id, group.folder, self._runtime.name, token, self._clock.now()
+            )
             process = await self._runtime.start(spec)
             run = AgentRun(
-                run_id=run_id, chat_id=group.chat_id, process=process, store=self._store, tools=self._tools, clock=self._clock,
+                run_id=run_id,
+                chat_id=group.chat_id,
+                process=process,
+                store=self._store,
+                tools=self._tools,
+                clock=self._clock,
                 host_called=self._host_called,
-            )  # fmt: skip
+            )
             holder.append(run)
             await run.start()
         except OSError as error:
@@ -91,7 +98,9 @@ class Launcher:
         except BaseException as error:
             await self._clean(run_id, run_dir, f"not started: {error}")
             raise
-        log.info("run.started", run=run_id, group=group.folder, runtime=self._runtime.name, handle=process.handle)
+        log.info(
+            "run.started", run=run_id, group=group.folder, runtime=self._runtime.name, handle=process.handle
+        )
         return run
 
     async def dismiss(self, run: AgentRun, reason: str, grace_s: float) -> None:

@@ -36,7 +36,11 @@ class Notices:
     async def tell(self, chat_id: ChatId, key: str, text: str, *, because: EventId | None = None) -> bool:
         """Says `text` in the chat, unless a notice with this key was said before."""
         action = Action(
-            id=ActionId(new_id()), action_type="message_sent", triggered_by=because, target=chat_id, content=text
+            id=ActionId(new_id()),
+            action_type="message_sent",
+            triggered_by=because,
+            target=chat_id,
+            content=text,
         )
         entry = OutboxEntry(key=key, chat_id=chat_id, text=text, action_id=action.id)
         try:

@@ -246,7 +246,7 @@ class Orchestrator:
             self._presence.done(chat_id)
             raise
 
-    async def close_run(self, chat_id: ChatId, run: AgentRun, reason: str) -> None:
+    async def close_run(self, chat_id: ChatId, run: AgentRun, reason: str) -> None:  # noqa: ARG002 - the port's form
         await self._dismiss(run, reason, 1.0 if self._closing else 2.0)
 
     async def outage(self, chat_id: ChatId, cause: OutageCause, sentence: str) -> None:
@@ -297,7 +297,9 @@ class Orchestrator:
                 if not serving.done():
                     serving.cancel()
         if self._closing and isinstance(ended, Died):
-            return Served(what="nothing", run_lives=False)  # the turn stays open, and goes on at the next start
+            return Served(
+                what="nothing", run_lives=False
+            )  # the turn stays open, and goes on at the next start
         served, outcome = await self._conclude(group, run, turn, ended)
         log.info(
             "turn.ended", turn=turn.id, chat=turn.chat_id, group=turn.folder, kind=turn.kind, outcome=outcome,

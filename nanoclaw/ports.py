@@ -1,4 +1,4 @@
-"""What the core needs from the world, phrased by those who need it. Adapters at level 8 implement these; tests double them."""
+"""What the core needs from the world, phrased by those who need it. Adapters implement these; tests double them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Channel(Protocol):
         ...
 
     async def send_part(self, part: PartToSend) -> str:
-        """The service's id of the message. Raises SendRetryError, SendPermanentError, SendUncertainError and nothing else."""
+        """The service's id of the message. Raises SendRetryError, SendPermanentError or SendUncertainError, nothing else."""
         ...
 
     async def find_sent(self, part: PartToSend) -> str | None:

@@ -1,4 +1,4 @@
-"""Signs of life between messages: typing while a turn runs, a receipt when a message has to wait. Never durable, never raises."""
+"""Signs of life between messages: typing while a turn runs, a receipt when a message has to wait. Never durable."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Presence:
     def working(self, chat_id: ChatId, thread: str | None = None) -> None:
         """Shows typing until `done`."""
         if chat_id not in self._typing:
-            self._typing[chat_id] = asyncio.create_task(self._renew(chat_id, thread), name=f"typing {chat_id}")
+            self._typing[chat_id] = asyncio.create_task(
+                self._renew(chat_id, thread), name=f"typing {chat_id}"
+            )
 
     def done(self, chat_id: ChatId) -> None:
         task = self._typing.pop(chat_id, None)
@@ -79,7 +81,7 @@ class Presence:
         while channel:
             try:
                 await channel.typing(chat_id, thread)
-            except Exception as error:  # presence never costs a turn
+            except Exception as error:  # noqa: BLE001 - presence never costs a turn
                 log.debug("presence.failed", chat=chat_id, reason=str(error))
             await asyncio.sleep(min(self._settings.typing_renew_s, channel.capabilities.typing_lasts_s))
 
@@ -87,5 +89,5 @@ class Presence:
 async def _quietly(channel: Channel, chat_id: ChatId, message_id: str) -> None:
     try:
         await channel.receipt(chat_id, message_id)
-    except Exception as error:  # presence never costs a message
+    except Exception as error:  # noqa: BLE001 - presence never costs a message
         log.debug("presence.failed", chat=chat_id, reason=str(error))

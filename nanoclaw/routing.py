@@ -18,7 +18,9 @@ def _folded(text: str) -> str:
 
 
 def _in_word(sign: str) -> bool:
-    return (sign.isalnum() or sign == "_" or unicodedata.category(sign)[0] == "M") and not _UNSPACED.match(sign)
+    return (sign.isalnum() or sign == "_" or unicodedata.category(sign)[0] == "M") and not _UNSPACED.match(
+        sign
+    )
 
 
 def _bounded(text: str, start: int, end: int) -> bool:

@@ -52,7 +52,9 @@ class Scheduler:
     async def start(self) -> None:
         from apscheduler.schedulers.asyncio import AsyncIOScheduler  # noqa: PLC0415 - imported where it is used
 
-        self._timers = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True})
+        self._timers = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True}
+        )
         self._timers.start()
         self._timers.add_job(
             self._housekeeping, "interval", seconds=self._housekeeping_interval_s, id="housekeeping",
@@ -70,13 +72,18 @@ class Scheduler:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def tick(self) -> None:
-        """Claims everything that is due, then waits for what is next. Called by the timer, after changes, and by the poll."""
+        """Claims all that is due, then waits for what is next. Called by the timer, after changes, and by the poll."""
         async with self._ticking:
             try:
                 due = await self._store.next_due()
                 while due and due <= self._clock.now():
                     for claimed in await self._store.claim_due(self._clock.now()):
-                        log.info("task.due", task=claimed.task.id, kind=claimed.task.kind, due=claimed.due.isoformat())
+                        log.info(
+                            "task.due",
+                            task=claimed.task.id,
+                            kind=claimed.task.kind,
+                            due=claimed.due.isoformat(),
+                        )
                         if claimed.turn_id:
                             self._wake(claimed.task.chat_id)
                         else:
@@ -99,7 +106,11 @@ class Scheduler:
         # Our clock may be a test's: only the distance counts for the timer.
         wait_s = min(MAX_WAIT_S, max(0.0, (due - self._clock.now()).total_seconds()))
         self._timers.add_job(
-            self._on_time, "date", run_date=datetime.now(UTC) + timedelta(seconds=wait_s), id="due", replace_existing=True
+            self._on_time,
+            "date",
+            run_date=datetime.now(UTC) + timedelta(seconds=wait_s),
+            id="due",
+            replace_existing=True,
         )
 
     async def _on_time(self) -> None:
@@ -115,7 +126,9 @@ class Scheduler:
     async def _drop_cancelled(self) -> None:
         """A plugin's task that was paused, deleted or stopped does not run on."""
         if self._running:
-            alive = {due.task.id for due in await self._store.unfinished_kinds() if due.task.status == "active"}
+            alive = {
+                due.task.id for due in await self._store.unfinished_kinds() if due.task.status == "active"
+            }
             for task_id, task in list(self._running.items()):
                 if task_id not in alive:
                     task.cancel()

@@ -47,5 +47,7 @@ class AllowlistFile:
         if self._seen != stamp:
             self._seen = stamp
             log.error("allowlist.broken", reason=why)
-            self._broken(f"{self._path.name} is broken ({why}). Until it is mended only owners can ask me anything.")
+            self._broken(
+                f"{self._path.name} is broken ({why}). Until it is mended only owners can ask me anything."
+            )
         return self._current

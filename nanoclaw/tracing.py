@@ -1,4 +1,4 @@
-"""The bounded recorder: trace rows that no transaction carries. It returns ids at once, never raises, and counts what it drops."""
+"""The bounded recorder, for trace rows that no transaction carries: ids at once, no errors, and drops are counted."""
 
 from __future__ import annotations
 

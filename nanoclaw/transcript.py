@@ -8,7 +8,10 @@ from typing import Any
 Block = dict[str, Any]
 Message = dict[str, Any]
 
-INTERRUPTED = "interrupted, may have happened: the program was stopped before the result was known. Check before you repeat it."
+INTERRUPTED = (
+    "interrupted, may have happened: the program was stopped before the result was known. "
+    "Check before you repeat it."
+)
 
 
 def assemble(

@@ -258,7 +258,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 
 def encode(frame: Frame, n: int) -> bytes:
-    """One line, newline included. A `TurnStart` may be larger than `MAX_FRAME_BYTES`; the agent's limit is the host's word."""
+    """One line, newline included. A `TurnStart` may be larger than `MAX_FRAME_BYTES`, which bounds the agent."""
     body: dict[str, Any] = {"n": n, "t": frame.type}
     for f in fields(frame):
         body[f.name] = getattr(frame, f.name)

@@ -66,7 +66,7 @@ def _first_words(settings: Settings, home: Home) -> list[str]:
 async def _own_client(
     stack: AsyncExitStack, settings: Settings, home: Home, environ: Mapping[str, str]
 ) -> LocalClient:
-    await stack.enter_async_context(_own_service(settings, home, environ))
+    await stack.enter_async_context(_own_service(settings, home))
     client = await attach(home.chat_socket)
     if client is None:
         raise NanoclawError("the chat's own service did not open its socket")
@@ -74,16 +74,15 @@ async def _own_client(
 
 
 @asynccontextmanager
-async def _own_service(settings: Settings, home: Home, environ: Mapping[str, str]) -> AsyncIterator[None]:
+async def _own_service(settings: Settings, home: Home) -> AsyncIterator[None]:
     """A service of our own for as long as the chat lasts."""
     from nanoclaw.app import App  # noqa: PLC0415 - loads all the libraries; not needed to join a running service
 
     level: Literal["warning", "error"] = "error" if settings.log.level == "error" else "warning"
-    log.configure(
-        masker=Masker(settings.secrets()), level=level, output=settings.log.format, stream=sys.stderr
-    )
+    masker = Masker(settings.secrets())
+    log.configure(masker=masker, level=level, output=settings.log.format, stream=sys.stderr)
     with home.open():
-        async with App.build(settings, home, environ=environ) as app:
+        async with App.build(settings, home, masker=masker) as app:
             stop = asyncio.Event()
             running = asyncio.create_task(app.run_until(stop))
             try:

@@ -28,11 +28,11 @@ async def _code(home: Home, environ: Mapping[str, str]) -> str:
                 return await _ask(client)
         finally:
             await client.close()
-    settings = config.load(home.root, environ)
+    config.load(home.root, environ)  # a wrong setting is told here, too
     from nanoclaw.app import offline_pairing_code  # noqa: PLC0415 - loads the store, which a running service has loaded
 
     with home.open():
-        return await offline_pairing_code(settings, home)
+        return await offline_pairing_code(home)
 
 
 async def _ask(client: LocalClient) -> str:

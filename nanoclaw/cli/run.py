@@ -34,15 +34,16 @@ def main(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     with home.open():
         from nanoclaw.app import App  # noqa: PLC0415 - a mistake is told before the libraries are loaded
 
-        log.configure(masker=Masker(settings.secrets()), level=settings.log.level, output=settings.log.format)
+        masker = Masker(settings.secrets())
+        log.configure(masker=masker, level=settings.log.level, output=settings.log.format)
         _log.info("starting", version=__version__, home=str(root))
         for warning in settings.warnings:
             _log.warning("settings_warning", text=warning)
         try:
-            asyncio.run(serve(lambda: App.build(settings, home, environ=environ), environ))
+            asyncio.run(serve(lambda: App.build(settings, home, masker=masker), environ))
         except NanoclawError:
             raise
-        except Exception:  # noqa: BLE001 - the last supervisor: logged, and the exit code says it
+        except Exception:
             _log.exception("service_failed")
             return 1
     return 0

@@ -78,7 +78,7 @@ class Mailbox:
         owner: bool,
         now: datetime,
     ) -> OutboxEntry | None:
-        """A command's effect, its event and its answer, in one transaction. None: it was answered before, or says nothing."""
+        """A command's effect, event and answer, in one transaction. None: it was answered before, or says nothing."""
 
         def work(c: sqlite3.Connection) -> OutboxEntry | None:
             key = f"answer:{inbound.chat_id}:{inbound.sender}:{inbound.message_id}"

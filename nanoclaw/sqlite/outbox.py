@@ -54,7 +54,7 @@ class Outbox:
 
         return await self._reader.call(work)
 
-    async def begin(self, entry_id: OutboxId, texts: Sequence[str], now: datetime) -> None:
+    async def begin(self, entry_id: OutboxId, texts: Sequence[str]) -> None:
         """Splits the entry into its parts, the first of them `sending`: after this, a crash leaves it uncertain."""
 
         def work(c: sqlite3.Connection) -> None:
@@ -69,7 +69,7 @@ class Outbox:
 
         await self._writer.do(work)
 
-    async def sending(self, part: OutboxPart, now: datetime) -> None:
+    async def sending(self, part: OutboxPart) -> None:
         """The part is about to be written to the service (again)."""
         await self._writer.do(
             lambda c: (

@@ -238,7 +238,7 @@ def _attempt(
         return False, str(error)
     except sqlite3.OperationalError:
         raise
-    except Exception as error:  # a host tool (a plugin's, too) is supervised here; the agent is told
+    except Exception as error:  # noqa: BLE001 - a host tool (a plugin's, too) is supervised here; the agent is told
         c.execute("ROLLBACK TO host_tool")
         return False, f"{call.name} failed inside the program: {type(error).__name__}"
     finally:
@@ -269,7 +269,7 @@ def _server_tools(frame: ModelEnd, turn: Turn, now: datetime) -> Sequence[ToolCa
                 output=result,
                 kind="server_tool",
                 turn_id=turn.id,
-            )  # fmt: skip
+            )
         )
     return calls
 

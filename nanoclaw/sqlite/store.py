@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from nanoclaw.domain import Action, Event, RunId, ToolCall, stamp
 from nanoclaw.errors import BadInputError
@@ -64,7 +64,7 @@ class Store:
         self.refused: dict[str, str] = {}
         """Plugins whose migrations failed, and why; nothing of the failing step was applied."""
 
-    async def __aenter__(self) -> Store:
+    async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._migrate)
         async with AsyncExitStack() as stack:
             self.reader = await self._open_reader(stack)

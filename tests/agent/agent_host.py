@@ -184,6 +184,7 @@ async def inside(
             await program
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
+    assert [n for n, _ in host.frames] == list(range(1, len(host.frames) + 1))
 
 
 async def _run(program: Program, link: Link) -> None:

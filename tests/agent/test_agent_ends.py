@@ -104,7 +104,10 @@ async def test_max_turns_ends_a_turn_after_the_last_results_without_accepting_mo
 async def test_the_same_call_over_and_over_is_refused_from_the_third_time_and_ends_the_turn_at_the_sixth(
     home: Path,
 ) -> None:
-    async with Played(home, *[use("note", {"a": 1, "b": 2}) for _ in range(6)]) as (_, host):
+    async with Played(home, *[use("note", given) for given in ({"a": 1, "b": 2}, {"b": 2, "a": 1}) * 3]) as (
+        _,
+        host,
+    ):
         end = await host.run(host_tools=[NOTE])
     assert end == TurnEnd(turn="t1", status="repeated", text="", model_calls=6)
     assert len(host.all(HostCall)) == 2

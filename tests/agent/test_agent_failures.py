@@ -13,7 +13,7 @@ from agent_host import QUICK, inside, script, short_dir, turn_start
 
 from nanoclaw.agent.limits import Limits
 from nanoclaw.testing.messages_api import Cut, Fault, Garbage, Hang, MessagesApi, Status, say, use
-from nanoclaw.wire import AgentError, HostCall, Interrupt, ModelEnd, ModelStart, TurnEnd
+from nanoclaw.wire import AgentError, FollowUp, HostCall, Interrupt, ModelEnd, ModelStart, TurnEnd
 
 NOTE = {"name": "note", "description": "Host tool.", "input_schema": {"type": "object"}}
 REFUSED = {"x-nanoclaw-refused": "no open turn"}
@@ -140,6 +140,8 @@ async def test_a_proxy_that_comes_back_is_waited_for_within_one_model_call(home:
     async with inside(home / "s", home / "group", limits) as host:
         host.send(turn_start())
         await host.first(ModelStart)
+        for _ in range(20):  # rounds through the agent, so that it has knocked in vain by then
+            await host.acked(host.send(FollowUp(turn="other", text="x")))
         async with MessagesApi(model=script(say("Back.")), unix_path=home / "s"):
             end = await host.finish()
     assert end == TurnEnd(turn="t1", status="done", text="Back.", model_calls=1)

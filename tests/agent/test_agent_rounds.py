@@ -47,6 +47,7 @@ async def test_a_tool_is_not_run_before_its_start_is_acknowledged(home: Path) ->
     tool = Tool(name="probe", about="Leaves a trace.", params={}, read_only=False, run=run)
     async with Played(home, use("probe", {}), say("ok"), extra={"probe": tool}) as (_, host):
         host.acknowledges = lambda frame: not isinstance(frame, ToolStart)
+        host.acknowledge(10_000)  # what has not been sent cannot be acknowledged
         host.send(turn_start())
         await host.first(ToolStart)
         # Rounds through the agent: it takes in other frames, and still nothing has happened.

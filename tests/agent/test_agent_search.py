@@ -122,7 +122,8 @@ async def test_more_matches_than_can_be_shown_are_cut_at_a_whole_line(group: Pat
 async def test_a_cancelled_search_leaves_no_process_behind(group: Path) -> None:
     (group / "f").write_text("a" * 60 + "b\n")
     before = children()
-    searching = asyncio.create_task(use(group, "grep", pattern="^(a|aa)+$"))
+    grep = own_tools(str(group), replace(QUICK, search_s=60.0))["grep"]
+    searching = asyncio.ensure_future(grep.run({"pattern": "^(a|aa)+$"}))
     async with asyncio.timeout(10):
         while children() == before:
             await asyncio.sleep(0.01)
