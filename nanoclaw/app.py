@@ -271,7 +271,12 @@ class App:
         telegram = self.settings.telegram
         self.channels["telegram"] = TelegramChannel(
             settings=TelegramSettings(
-                token=token, base_url=telegram.base_url, poll_timeout_s=telegram.poll_timeout_s
+                token=token,
+                base_url=telegram.base_url,
+                poll_timeout_s=telegram.poll_timeout_s,
+                private_per_min=telegram.private_per_min,
+                group_per_min=telegram.group_per_min,
+                refused_retry_s=telegram.refused_retry_s,
             ),
             clock=self.clock,
             initial_offset=self._telegram_offset,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -134,13 +135,15 @@ class Orchestrator:
         self._wake.set()
 
     async def _run(self) -> None:
-        await self._supervised(self._poll)
+        loop = asyncio.get_running_loop()
+        next_poll = loop.time()
         while not self._closing:
-            try:
-                async with asyncio.timeout(self._settings.poll_interval_s):
-                    await self._wake.wait()
-            except TimeoutError:
+            if loop.time() >= next_poll:  # also under a load that never lets the wake-up rest
                 await self._supervised(self._poll)
+                next_poll = loop.time() + self._settings.poll_interval_s
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(next_poll):
+                    await self._wake.wait()
             self._wake.clear()
             wanted, self._wanted = list(self._wanted), {}
             for chat_id in wanted:
@@ -256,7 +259,8 @@ class Orchestrator:
         oldest = turns[0].id if turns else (str(seen.waiting[0].seq) if seen.waiting else None)
         if oldest:
             text = f"{sentence} Your message is kept; I go on by myself as soon as it works again."
-            await self._notices.tell(chat_id, f"outage:{cause}:{chat_id}:{oldest}", text)
+            because = turns[0].event_id if turns else seen.waiting[0].event_id
+            await self._notices.tell(chat_id, f"outage:{cause}:{chat_id}:{oldest}", text, because=because)
 
     async def serve(self, chat_id: ChatId, run: AgentRun) -> Served:
         """One turn: begun or resumed, handed over, and concluded."""

@@ -34,7 +34,7 @@ async def _chat(settings: Settings, home: Home, environ: Mapping[str, str], name
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     async with stop_signal() as stop, AsyncExitStack() as stack:
         joined = await attach(home.chat_socket)
-        client = joined or await _own_client(stack, settings, home, environ)
+        client = joined or await _own_client(stack, settings, home)
         stack.push_async_callback(client.close)
         async with soon():
             welcome = await client.hello(name)
@@ -63,9 +63,7 @@ def _first_words(settings: Settings, home: Home) -> list[str]:
     return [who, f"Everything it keeps lies in {home.root}."]
 
 
-async def _own_client(
-    stack: AsyncExitStack, settings: Settings, home: Home, environ: Mapping[str, str]
-) -> LocalClient:
+async def _own_client(stack: AsyncExitStack, settings: Settings, home: Home) -> LocalClient:
     await stack.enter_async_context(_own_service(settings, home))
     client = await attach(home.chat_socket)
     if client is None:

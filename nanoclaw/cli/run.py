@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
             asyncio.run(serve(lambda: App.build(settings, home, masker=masker), environ))
         except NanoclawError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last supervisor: logged, and the exit code says it
             _log.exception("service_failed")
             return 1
     return 0

@@ -117,6 +117,12 @@ class TelegramSettings:
     """The root of the Bot API server."""
     poll_timeout_s: int = field(default=50, metadata={"rule": Whole(low=0, high=50)})
     """How long the service holds a request for updates open."""
+    private_per_min: int = field(default=60, metadata={"rule": Whole(low=1, high=60_000)})
+    """Messages that leave for one private chat in a minute, in the long run."""
+    group_per_min: int = field(default=17, metadata={"rule": Whole(low=1, high=60_000)})
+    """The same for one group."""
+    refused_retry_s: float = field(default=60.0, metadata={"rule": Seconds()})
+    """The pause before a token that was refused is tried again."""
     token: Secret | None = field(
         default=None, metadata=_secret(Key(shape=r"[0-9]+:[A-Za-z0-9_-]{8,}", hint=_TOKEN_HINT))
     )
