@@ -13,8 +13,8 @@ import structlog
 from nanoclaw.agent_run import AgentRun
 from nanoclaw.domain import Folder, Group, RunId, new_id
 from nanoclaw.errors import OutageError, StoreUnavailableError
-from nanoclaw.ports import AgentRuntime, Clock, HostTool, ModelProxy, RunGrant, RunSpec
-from nanoclaw.stores import RunStore
+from nanoclaw.ports import AgentProcess, AgentRuntime, Clock, HostTool, ModelProxy, RunGrant, RunSpec
+from nanoclaw.stores import LiveRun, RunStore
 from nanoclaw.wire import HostCall
 
 log = structlog.get_logger()
@@ -72,14 +72,21 @@ class Launcher:
                 turn_id=turn.id if turn else None,
             )
 
+        process: AgentProcess | None = None
         try:
             for path in (run_dir, spec.group_dir):
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
             await self._proxy.open_run(run_dir, token, grant)
-            await self._store.open(
-                run_id, group.chat_id, group.folder, self._runtime.name, token, self._clock.now()
-            )
             process = await self._runtime.start(spec)
+            record = LiveRun(
+                id=run_id,
+                chat_id=group.chat_id,
+                folder=group.folder,
+                runtime=self._runtime.name,
+                handle=process.handle,
+                token=token,
+            )
+            await self._store.open(record, self._clock.now())
             run = AgentRun(
                 run_id=run_id,
                 chat_id=group.chat_id,
@@ -92,16 +99,23 @@ class Launcher:
             holder.append(run)
             await run.start()
         except OSError as error:
-            await self._clean(run_id, run_dir, f"not started: {error}")
+            await self._undo(process, run_id, run_dir, error)
             reason = f"No agent can be started on the server ({error.strerror})."
             raise OutageError(f"launch: {error}", cause="engine", safe=reason) from error
         except BaseException as error:
-            await self._clean(run_id, run_dir, f"not started: {error}")
+            await self._undo(process, run_id, run_dir, error)
             raise
         log.info(
             "run.started", run=run_id, group=group.folder, runtime=self._runtime.name, handle=process.handle
         )
         return run
+
+    async def _undo(
+        self, process: AgentProcess | None, run_id: RunId, run_dir: Path, error: BaseException
+    ) -> None:
+        if process:
+            await process.stop(0)
+        await self._clean(run_id, run_dir, f"not started: {error}")
 
     async def dismiss(self, run: AgentRun, reason: str, grace_s: float) -> None:
         """Ends the run; safe for one that is dead already."""

@@ -284,7 +284,8 @@ class Orchestrator:
         return served
 
     async def _serve(self, group: Group, run: AgentRun, started: Started, started_at: float) -> Served:
-        messages = transcript.assemble(started.transcript, started.results)
+        hosted = {tool.name for tool in self._host_tools(group)}
+        messages = transcript.assemble(started.transcript, started.results, hosted)
         turn = started.turn
         ended: Ended
         account: dict[str, int] = {}

@@ -87,6 +87,19 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRun:
+    """A run as it is recorded when its process has started; of the token only a hash is kept."""
+
+    id: RunId
+    chat_id: ChatId
+    folder: Folder
+    runtime: str
+    handle: str
+    """The runtime's own name for the process."""
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFrame:
     """A host frame that the agent has not acknowledged."""
 
@@ -170,9 +183,7 @@ class TurnStore(Protocol):
 class RunStore(Protocol):
     """A run's view: frames and their effects."""
 
-    async def open(
-        self, run_id: RunId, chat_id: ChatId, folder: Folder, runtime: str, token: str, now: datetime
-    ) -> None: ...
+    async def open(self, run: LiveRun, now: datetime) -> None: ...
     async def end(self, run_id: RunId, reason: str, now: datetime) -> None: ...
     async def acknowledged(self, run_id: RunId, upto: int) -> None: ...
     async def kept_frames(self, run_id: RunId) -> list[KeptFrame]: ...

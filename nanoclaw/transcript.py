@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 Block = dict[str, Any]
@@ -14,32 +14,42 @@ INTERRUPTED = (
 )
 
 
+NOT_CARRIED_OUT = "not carried out: the program was stopped before it. Call it again if it is still wanted."
+
+
 def assemble(
-    rows: Iterable[tuple[str, Sequence[Block]]], known_results: Mapping[str, tuple[bool, str]] | None = None
+    rows: Iterable[tuple[str, Sequence[Block]]],
+    known_results: Mapping[str, tuple[bool, str]] | None = None,
+    host_tools: Collection[str] = (),
 ) -> list[Message]:
     """Messages in the API's form: roles alternate, each tool use is answered in the next message, results come first.
 
     `rows` are (role, blocks) in order. A tool use without a result gets the host's own record of it from
-    `known_results` (tool use id → ok, content), else an error result that says it may have happened. A result that
-    answers nothing is dropped. Assistant blocks are handed on unchanged.
+    `known_results` (tool use id → ok, content). Of the host's own tools (`host_tools`, by name) one without a record
+    was certainly not carried out; any other may have happened, and the model is told so. A result that answers
+    nothing is dropped. Assistant blocks are handed on unchanged.
     """
     known = known_results or {}
     messages: list[Message] = []
-    pending: list[str] = []
+    pending: dict[str, str] = {}
     for role, blocks in rows:
         if role == "assistant":
             if not blocks:
                 continue
             _answer(messages, pending, known)
             _append(messages, "assistant", list(blocks))
-            pending = [str(b["id"]) for b in blocks if b.get("type") == "tool_use" and "id" in b]
+            pending = {
+                str(b["id"]): NOT_CARRIED_OUT if b.get("name") in host_tools else INTERRUPTED
+                for b in blocks
+                if b.get("type") == "tool_use" and "id" in b
+            }
         else:
             keep = []
             for block in blocks:
                 if block.get("type") != "tool_result":
                     keep.append(block)
                 elif block.get("tool_use_id") in pending:
-                    pending.remove(block["tool_use_id"])
+                    del pending[block["tool_use_id"]]
                     _append(messages, "user", [block])
             if keep:
                 _answer(messages, pending, known)
@@ -50,9 +60,9 @@ def assemble(
     return messages
 
 
-def _answer(messages: list[Message], pending: list[str], known: Mapping[str, tuple[bool, str]]) -> None:
-    for use in pending:
-        ok, content = known.get(use, (False, INTERRUPTED))
+def _answer(messages: list[Message], pending: dict[str, str], known: Mapping[str, tuple[bool, str]]) -> None:
+    for use, otherwise in pending.items():
+        ok, content = known.get(use, (False, otherwise))
         block: Block = {"type": "tool_result", "tool_use_id": use, "content": content}
         if not ok:
             block["is_error"] = True

@@ -77,7 +77,7 @@ def _balance(connection: sqlite3.Connection, since: str, group: Group | None) ->
         (*chat_id, before),
     )
     earlier = connection.execute(
-        f"SELECT count(*) FROM messages WHERE {within} AND outcome = 'open' AND seq <= ?",
+        f"SELECT count(*) FROM messages WHERE {within} AND outcome = 'open' AND +seq <= ?",  # by the index of open ones
         (*chat_id, before),
     ).fetchone()[0]
     return Balance(counts=dict(today.fetchall()), earlier_open=earlier)

@@ -1,34 +1,18 @@
-"""Sums for `/debug report` (from the roll-ups, never from the trace tables) and for `/usage`."""
+"""Sums for `/debug report`: from the roll-ups and from indexes, never from whole trace tables."""
 
 # ruff: noqa: S608 - the f-strings are made of our own column lists and of question marks
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from nanoclaw.domain import Group, moment, stamp
-from nanoclaw.reports import CallRow, Day, TraceReport, UsageReport, UsageSum
-from nanoclaw.sqlite.report_calls import USAGE_SUM, usage_sum
+from nanoclaw.domain import moment, stamp
+from nanoclaw.reports import CallRow, TraceReport
 from nanoclaw.sqlite.report_rows import CALL, actions_where, call_row
 
 TRACE_TABLES = ("event_log", "action_log", "tool_call_log")
 MAX_FAILURES = 10
-OPEN_AT_MOST = timedelta(days=1)
-"""A model request that began earlier cannot still run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageQuestion:
-    """What `/usage` asks; see `Reports.usage`."""
-
-    since: datetime | None
-    now: datetime
-    group: Group | None
-    by_group: bool
-    days: Sequence[Day]
 
 
 def trace_report(connection: sqlite3.Connection, since: datetime) -> TraceReport:
@@ -55,15 +39,6 @@ def trace_report(connection: sqlite3.Connection, since: datetime) -> TraceReport
     )
 
 
-def usage(connection: sqlite3.Connection, ask: UsageQuestion) -> UsageReport:
-    return UsageReport(
-        total=_sum(connection, ask.since, None, ask.group),
-        groups=_by_group(connection, ask.since) if ask.by_group else (),
-        days=[(day, _sum(connection, day.starts, day.ends, ask.group)) for day in ask.days],
-        running=_running(connection, ask),
-    )
-
-
 def _by_key(connection: sqlite3.Connection, quarter: str, what: str) -> list[tuple[str, int]]:
     rows = connection.execute(
         "SELECT key, sum(n) FROM trace_rollup WHERE bucket >= ? AND what = ? GROUP BY key ORDER BY 2 DESC, key",
@@ -78,35 +53,3 @@ def _failed_calls(connection: sqlite3.Connection) -> list[CallRow]:
         (MAX_FAILURES,),
     )
     return [call_row(row) for row in rows]
-
-
-def _sum(
-    connection: sqlite3.Connection, since: datetime | None, until: datetime | None, group: Group | None
-) -> UsageSum:
-    where, values = ["timestamp >= ?"], [stamp(since) if since else ""]
-    if until:
-        where, values = [*where, "timestamp < ?"], [*values, stamp(until)]
-    if group:
-        where, values = [*where, "group_jid = ?"], [*values, group.chat_id]
-    sql = f"SELECT {USAGE_SUM} FROM usage_log WHERE {' AND '.join(where)}"
-    return usage_sum(connection.execute(sql, values).fetchone())
-
-
-def _by_group(connection: sqlite3.Connection, since: datetime | None) -> list[tuple[str, UsageSum]]:
-    # With max(), SQLite takes the other columns from the same row: the name that the group had last.
-    rows = connection.execute(
-        f"SELECT group_name, max(timestamp), {USAGE_SUM} FROM usage_log WHERE timestamp >= ? "
-        "GROUP BY group_folder ORDER BY sum(input_tokens + output_tokens) DESC, group_folder",
-        (stamp(since) if since else "",),
-    )
-    return [(name, usage_sum(tuple(figures))) for name, _, *figures in rows]
-
-
-def _running(connection: sqlite3.Connection, ask: UsageQuestion) -> list[tuple[str, int]]:
-    chat_id = ask.group.chat_id if ask.group else None
-    rows = connection.execute(
-        "SELECT group_name, count(*) FROM usage_log WHERE timestamp >= ?1 AND state = 'open' "
-        "AND (?2 IS NULL OR group_jid = ?2) GROUP BY group_folder ORDER BY group_name",
-        (stamp(ask.now - OPEN_AT_MOST), chat_id),
-    )
-    return rows.fetchall()

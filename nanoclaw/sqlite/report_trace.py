@@ -10,8 +10,9 @@ from typing import Literal
 
 from nanoclaw.domain import Outcome
 from nanoclaw.reports import ActionRow, Ambiguous, Chain, EventRow, EventTrace, TurnRow, UsageSum
-from nanoclaw.sqlite.report_calls import calls_of, deliveries_of, usage_of, with_usage
+from nanoclaw.sqlite.report_calls import calls_of, deliveries_of, with_usage
 from nanoclaw.sqlite.report_rows import EVENT, TURN, TURN_FROM, actions_where, event_row, marks, turn_row
+from nanoclaw.sqlite.report_usage import added, requests_of
 
 Kind = Literal["event", "action", "turn"]
 _TABLES: tuple[tuple[Kind, str], ...] = (("action", "action_log"), ("event", "event_log"), ("turn", "turns"))
@@ -91,14 +92,14 @@ def _chain(connection: sqlite3.Connection, action: ActionRow) -> Chain:
     asked = [row for row in _asked(connection, turn.id) if row.id not in known]
     ids = {action.id, turn.action_id, *(row.id for row in _of_turns(connection, [turn.id]))}
     ids.update(row.id for row in _of_events(connection, _below(connection, [turn.event_id])))
-    calls = with_usage(connection, turn.id, calls_of(connection, sorted(ids)))
+    requests = requests_of(connection, turn.id)
     return Chain(
         action=action,
         parents=[*parents, *asked],
         turn=turn,
         deliveries=deliveries_of(connection, turn.id),
-        calls=calls,
-        usage=usage_of(connection, turn.id),
+        calls=with_usage(calls_of(connection, sorted(ids)), requests),
+        usage=added(used for _, used in requests),
     )
 
 

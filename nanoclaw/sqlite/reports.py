@@ -20,7 +20,7 @@ from nanoclaw.reports import (
     TraceReport,
     UsageReport,
 )
-from nanoclaw.sqlite import report_mailbox, report_totals, report_trace
+from nanoclaw.sqlite import report_mailbox, report_totals, report_trace, report_usage
 
 T = TypeVar("T")
 
@@ -84,8 +84,8 @@ class Reports:
         days: Sequence[Day] = (),
     ) -> UsageReport:
         """What was spent since then (None: ever), by one group or by all."""
-        ask = report_totals.UsageQuestion(since=since, now=now, group=group, by_group=by_group, days=days)
-        return await _ask(self._slow, lambda c: report_totals.usage(c, ask))
+        ask = report_usage.UsageQuestion(since=since, now=now, group=group, by_group=by_group, days=days)
+        return await _ask(self._slow, lambda c: report_usage.usage(c, ask))
 
 
 async def _ask(reader: Reader, query: Callable[[sqlite3.Connection], T]) -> T:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from nanoclaw.domain import ChatId, Event, Folder, Group, RunId, ToolCall, Turn, TurnId, stamp
+from nanoclaw.domain import Event, Group, RunId, ToolCall, Turn, TurnId, stamp
 from nanoclaw.ports import HostTool, HostToolCall, HostToolRefusedError, Tx
 from nanoclaw.sqlite import people, rows
 from nanoclaw.sqlite.connection import Connection
@@ -17,7 +17,7 @@ from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.turns import append, next_frame, take_frame
 from nanoclaw.sqlite.tx import SqliteTx
 from nanoclaw.sqlite.writer import Writer
-from nanoclaw.stores import KeptFrame
+from nanoclaw.stores import KeptFrame, LiveRun
 from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
 
 
@@ -29,25 +29,16 @@ class Runs:
         self._reader = reader
         self._trace = trace
 
-    async def open(
-        self, run_id: RunId, chat_id: ChatId, folder: Folder, runtime: str, token: str, now: datetime
-    ) -> None:
+    async def open(self, run: LiveRun, now: datetime) -> None:
+        token_hash = hashlib.sha256(run.token.encode()).hexdigest()
+        values = (run.id, run.chat_id, run.folder, run.runtime, token_hash, run.handle, stamp(now))
         await self._writer.do(
-            lambda c: (
-                c.execute(
-                    "INSERT INTO runs (id, chat_jid, group_folder, runtime, token_hash, state, started_at)"
-                    " VALUES (?, ?, ?, ?, ?, 'live', ?)",
-                    (
-                        run_id,
-                        chat_id,
-                        folder,
-                        runtime,
-                        hashlib.sha256(token.encode()).hexdigest(),
-                        stamp(now),
-                    ),
-                )
-                and None
+            lambda c: c.execute(
+                "INSERT INTO runs (id, chat_jid, group_folder, runtime, token_hash, handle, state, started_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'live', ?)",
+                values,
             )
+            and None
         )
 
     async def end(self, run_id: RunId, reason: str, now: datetime) -> None:

@@ -21,6 +21,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -271,7 +272,7 @@ class House:
 
     def fails(self, *faults: Fault | None) -> None:
         """The next requests go wrong like this, one each; None: that one does not."""
-        self.api.faults = type(self.api.faults)(faults) if not callable(self.api.faults) else self.api.faults
+        self.api.faults = deque(faults)
 
     # --- looking -------------------------------------------------------------------------------------------
 
@@ -292,7 +293,10 @@ class House:
 
     async def until_value(self, wanted: object, sql: str, *parameters: Any) -> None:
         """Waits until that query's first value is `wanted`."""
-        await self.until(lambda: self.value(sql, *parameters) == wanted, what=lambda: f"{sql}: {self.value(sql)}")
+        await self.until(
+            lambda: self.value(sql, *parameters) == wanted,
+            what=lambda: f"{sql}: {self.value(sql, *parameters)}",
+        )
 
     async def until(self, fits: Callable[[], object], *, what: Callable[[], str] = str) -> None:
         """Waits for something that nobody announces: a row, a process, a file."""
@@ -310,9 +314,11 @@ class House:
         return str(self.value(sql, text))
 
     def agents(self) -> dict[str, int]:
-        """The processes of the live runs, by their group's folder."""
-        live = self.rows("SELECT group_folder, handle FROM runs WHERE state = 'live' AND handle IS NOT NULL")
-        return {row["group_folder"]: int(row["handle"].rpartition(":")[2]) for row in live}
+        """The processes of the runs that are on, by their group's folder."""
+        over = {record["run"] for record in self.logged("run.ended")}
+        return {
+            run["group"]: int(run["handle"]) for run in self.logged("run.started") if run["run"] not in over
+        }
 
     def story(self) -> str:
         """Everything for a failure's report."""

@@ -5,6 +5,7 @@ Starts in about 20 ms, so it imports little. It ends itself by SIGALRM, whatever
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -42,27 +43,29 @@ def main() -> None:
 
 def find(job: dict[str, Any]) -> Iterator[str]:
     """The lines of the answer. Raises ToolError for a job that cannot work."""
-    root = Root(job["root"])
-    parts = tuple(job["parts"])
-    names = glob_regex(job["glob"]) if job["glob"] else None
+    root, parts = Root(job["root"]), tuple(job["parts"])
     if job["kind"] == "glob":
-        shown = 0
-        for path, _, _ in _files(root, parts):
-            if names is None or names.fullmatch(path):
-                yield path
-                shown += 1
-            if shown == MAX_NAMES:
-                yield f"[there are more than {MAX_NAMES}]"
-                return
-        return
+        return _glob(root, parts, glob_regex(job["glob"]))
+    return _grep(root, parts, job["pattern"], job["glob"] or "**")
+
+
+def _glob(root: Root, parts: tuple[str, ...], names: re.Pattern[str]) -> Iterator[str]:
+    matching = (path for path, _, _ in _files(root, parts) if names.fullmatch(path))
+    yield from itertools.islice(matching, MAX_NAMES)
+    if next(matching, None) is not None:
+        yield f"[there are more than {MAX_NAMES}]"
+
+
+def _grep(root: Root, parts: tuple[str, ...], wanted: str, glob: str) -> Iterator[str]:
     try:
-        pattern = re.compile(job["pattern"])
+        pattern = re.compile(wanted)
     except (re.error, OverflowError, RecursionError, ValueError) as error:
         raise ToolError(f"Not a regular expression: {error}") from error
+    names = glob_regex(glob)
     # As in ripgrep, a pattern without a slash is about the file's name, wherever it lies.
-    whole_path = "/" in (job["glob"] or "")
+    whole_path = "/" in glob
     for path, name, fd in _files(root, parts):
-        if names is None or names.fullmatch(path if whole_path else name):
+        if names.fullmatch(path if whole_path else name):
             yield from _matches(pattern, path, name, fd)
 
 
