@@ -35,9 +35,9 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxCounts:
-    """Entries not sent yet, parts whose fate is unknown, and entries given up since midnight."""
+    """Entries not sent yet (by channel), parts whose fate is unknown, and entries given up since midnight."""
 
-    unsent: int
+    unsent: Mapping[str, int]
     uncertain: int
     failed: int
 
@@ -49,6 +49,8 @@ class Overview:
     tasks: TaskSummary
     messages: Balance
     outbox: OutboxCounts
+    trace_lost: int
+    """Trace rows that were counted instead of written, ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

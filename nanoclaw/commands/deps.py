@@ -32,8 +32,6 @@ class ChannelView:
     name: str
     health: ChannelHealth
     capabilities: Capabilities
-    unsent: int | None = None
-    """Messages that wait to be sent there; None: not known."""
 
 
 class QueueView(Protocol):
@@ -115,7 +113,7 @@ class Deps:
     model_line: Callable[[], str]
     """Which model is asked, through what, and when it answered last."""
     trace_lost: Callable[[], int]
-    """Trace rows lost since the start."""
+    """Trace rows lost and not counted in the database yet."""
     memory_bytes: Callable[[], int]
     """Resident memory of this process."""
     pair: Callable[[str, Inbound], Change]

@@ -58,21 +58,21 @@ class Status:
     def _of_all(self, overview: Overview | str) -> list[str]:
         deps = self._deps
         now, queue, channels = deps.clock.now(), deps.queue.status(), deps.channels()
-        lost = deps.trace_lost()
+        lost = deps.trace_lost() + (0 if isinstance(overview, str) else overview.trace_lost)
         return [
             f"Uptime: {duration(now - deps.started_at)}",
             f"Memory: {round(deps.memory_bytes() / 1024 / 1024)} MB",
             f"Timezone: {deps.zone.key}",
             "",
             *_containers(queue, {group.chat_id: group.name for group in deps.groups()}),
-            *_channels(channels, now),
+            *_channels(channels, overview, now),
             *_groups(deps.groups()),
             *_tasks(overview, now),
             f"{bold('Model:')} {deps.model_line()}",
             f"{bold('Outages:')} {queue.outage or 'none'}",
             *_messages(overview),
             *_outbox(overview),
-            *([f"{bold('Trace:')} {lost} rows lost since the start"] if lost else []),
+            *([f"{bold('Trace:')} {lost} rows lost"] if lost else []),
             f"{bold('Runtime:')} {deps.runtime.describe()}",
             *_guarantees(channels),
             "Remote control: none",
@@ -108,7 +108,8 @@ def _activity(state: GroupState) -> str:
     return ", ".join(words) or "idle"
 
 
-def _channels(channels: Sequence[ChannelView], now: datetime) -> list[str]:
+def _channels(channels: Sequence[ChannelView], overview: Overview | str, now: datetime) -> list[str]:
+    unsent = {} if isinstance(overview, str) else overview.outbox.unsent
     lines = [bold("Channels:") + ("" if channels else " none")]
     for channel in channels:
         health = channel.health
@@ -118,8 +119,8 @@ def _channels(channels: Sequence[ChannelView], now: datetime) -> list[str]:
         )
         lines.append(f"- {channel.name}{account}: {health.state.upper()}{proven}")
         lines += [f"   {note}" for note in (health.reason, *health.notes) if note]
-        if channel.unsent:
-            lines.append(f"   unsent: {channel.unsent}")
+        if channel.name in unsent:
+            lines.append(f"   unsent: {unsent[channel.name]}")
     return lines
 
 
@@ -167,8 +168,9 @@ def _outbox(overview: Overview | str) -> list[str]:
     if isinstance(overview, str):
         return [f"{bold('Outbox:')} {overview}"]
     outbox = overview.outbox
+    unsent = sum(outbox.unsent.values())
     return [
-        f"{bold('Outbox:')} unsent {outbox.unsent} · uncertain {outbox.uncertain} · failed today {outbox.failed}"
+        f"{bold('Outbox:')} unsent {unsent} · uncertain {outbox.uncertain} · failed today {outbox.failed}"
     ]
 
 

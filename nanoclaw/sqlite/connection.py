@@ -14,6 +14,13 @@ from nanoclaw.errors import StoreUnavailableError
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
+_AWAY = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT),
+        *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM),
+        *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM),
+    }
+)
 
 
 class Connection(aiosqlite.Connection):
@@ -25,11 +32,23 @@ class Connection(aiosqlite.Connection):
 
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` in the connection's thread. Raises StoreUnavailableError when the database cannot be used."""
+        if not self._running or self._connection is None:
+            raise StoreUnavailableError("store: closed", safe="The store is closed.")
         try:
             result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
-        except (sqlite3.OperationalError, ValueError) as error:
-            raise unavailable(error) from error
+        except sqlite3.Error as error:
+            if is_away(error):
+                raise unavailable(error) from error
+            raise
         return result
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the file, the disk or a lock is at fault. Anything else is a mistake in a statement, and its author's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error)
+    return code & 0xFF in _AWAY
 
 
 def unavailable(error: Exception) -> StoreUnavailableError:

@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
+from urllib.parse import quote
 
 from nanoclaw.domain import stamp
 from nanoclaw.errors import BadInputError
@@ -19,6 +20,7 @@ CORE = "core"
 _TABLE = """CREATE TABLE IF NOT EXISTS schema_migrations (
   component TEXT NOT NULL, number INTEGER NOT NULL, checksum TEXT NOT NULL, applied_at TEXT NOT NULL,
   PRIMARY KEY (component, number)) WITHOUT ROWID"""
+_MAGIC = b"SQLite format 3\0"
 
 
 def core_migrations() -> list[Migration]:
@@ -58,12 +60,10 @@ def migrate(path: Path, migrations: Sequence[Migration], *, backups: Path, now: 
 
 def _refuse_foreign(path: Path, migrations: Sequence[Migration]) -> None:
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(_connect_to_look(path)) as connection:
             applied = _applied(connection)
-            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[
-                0
-            ]
-    except sqlite3.DatabaseError as error:
+            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+    except (sqlite3.DatabaseError, OSError) as error:
         raise BadInputError(
             f"{path} cannot be read as a database ({error}); move it away or restore a backup"
         ) from error
@@ -82,6 +82,17 @@ def _refuse_foreign(path: Path, migrations: Sequence[Migration]) -> None:
             )
 
 
+def _connect_to_look(path: Path) -> sqlite3.Connection:
+    """Leaves no trace beside the file, unless a killed process left a log there that has to be read, too."""
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    if head and head != _MAGIC:  # SQLite itself takes a file of a few bytes for an empty database
+        raise sqlite3.DatabaseError("file is not a database")
+    wal = path.with_name(f"{path.name}-wal")
+    unchanging = "" if wal.exists() and wal.stat().st_size else "&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{unchanging}", uri=True)
+
+
 def _applied(connection: sqlite3.Connection) -> dict[tuple[str, int], str]:
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone()
     if not known:
@@ -91,6 +102,9 @@ def _applied(connection: sqlite3.Connection) -> dict[tuple[str, int], str]:
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:
+    """Keeps a copy of this very second: it is older still, from before another component's step."""
+    if target.exists():
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(target)) as copy:
         connection.backup(copy)

@@ -16,9 +16,9 @@ from nanoclaw.sqlite.report_usage import added
 
 
 def calls_of(connection: sqlite3.Connection, action_ids: Sequence[str]) -> list[CallRow]:
-    """In the order in which they began."""
+    """In the order in which they were recorded, that of cause and effect: starts are only known to about a millisecond."""
     rows = connection.execute(
-        f"SELECT {CALL} FROM tool_call_log k WHERE k.action_id IN ({marks(action_ids)}) ORDER BY +k.timestamp, k.rowid",
+        f"SELECT {CALL} FROM tool_call_log k WHERE k.action_id IN ({marks(action_ids)}) ORDER BY +k.rowid",
         tuple(action_ids),
     )
     return [call_row(row) for row in rows]

@@ -19,10 +19,12 @@ _CHAT = "c.jid, c.name, c.channel, c.is_group, c.last_message_time"
 
 
 def overview(connection: sqlite3.Connection, since: datetime, group: Group | None) -> Overview:
+    lost = connection.execute("SELECT n FROM trace_counters WHERE name = 'lost'").fetchone()
     return Overview(
         tasks=_task_summary(connection, group),
         messages=_balance(connection, stamp(since), group),
         outbox=_outbox(connection, stamp(since), group),
+        trace_lost=lost[0] if lost else 0,
     )
 
 
@@ -86,9 +88,10 @@ def _balance(connection: sqlite3.Connection, since: str, group: Group | None) ->
 def _outbox(connection: sqlite3.Connection, since: str, group: Group | None) -> OutboxCounts:
     within, chat_id = ("o.chat_jid = ?", (group.chat_id,)) if group else ("1", ())
     unsent = connection.execute(
-        f"SELECT count(*) FROM outbox o WHERE {within} AND o.state IN ('queued','sending')",
+        "SELECT coalesce(c.channel, '?'), count(*) FROM outbox o LEFT JOIN chats c ON c.jid = o.chat_jid "
+        f"WHERE {within} AND o.state IN ('queued','sending') GROUP BY 1",
         chat_id,
-    ).fetchone()[0]
+    )
     uncertain = connection.execute(
         "SELECT count(*) FROM outbox_parts p JOIN outbox o ON o.id = p.outbox_id "
         f"WHERE p.state IN ('sending','uncertain') AND p.state = 'uncertain' AND {within}",
@@ -101,7 +104,7 @@ def _outbox(connection: sqlite3.Connection, since: str, group: Group | None) -> 
         f"SELECT count(*) FROM outbox o WHERE {within} AND o.ord > ? AND o.state = 'failed'",
         (*chat_id, row[0] if row else 0),
     ).fetchone()[0]
-    return OutboxCounts(unsent=unsent, uncertain=uncertain, failed=failed)
+    return OutboxCounts(unsent=dict(unsent.fetchall()), uncertain=uncertain, failed=failed)
 
 
 def _task(row: tuple[Any, ...]) -> Task:

@@ -71,9 +71,10 @@ def _by_group(
 ) -> list[tuple[str, UsageSum]]:
     """The busiest first, by the name that the group had last."""
     where, values = _period(since, until, group)
-    # With max(), SQLite takes the name from the same row.
+    # With max(), SQLite takes the name from the same row. The plus sign makes it use the index on the time.
+    key = "+group_jid" if since else "group_jid"
     rows = connection.execute(
-        f"SELECT group_name, max(timestamp), {_SUM} FROM usage_log WHERE {where} AND state <> 'open' GROUP BY group_jid",
+        f"SELECT group_name, max(timestamp), {_SUM} FROM usage_log WHERE {where} AND state <> 'open' GROUP BY {key}",
         values,
     )
     found = [(name, _usage_sum(tuple(figures))) for name, _, *figures in rows]
@@ -89,7 +90,7 @@ def _turns(connection: sqlite3.Connection, ask: UsageQuestion) -> int:
 def _running(connection: sqlite3.Connection, ask: UsageQuestion) -> list[tuple[str, int]]:
     where, values = _period(ask.now - OPEN_AT_MOST, None, ask.group)
     rows = connection.execute(
-        f"SELECT group_name, count(*) FROM usage_log WHERE {where} AND state = 'open' GROUP BY group_jid ORDER BY group_name",
+        f"SELECT group_name, count(*) FROM usage_log WHERE {where} AND state = 'open' GROUP BY +group_jid ORDER BY group_name",
         values,
     )
     return rows.fetchall()

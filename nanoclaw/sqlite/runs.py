@@ -12,7 +12,7 @@ from typing import Any
 from nanoclaw.domain import Event, Group, RunId, ToolCall, Turn, TurnId, stamp
 from nanoclaw.ports import HostTool, HostToolCall, HostToolRefusedError, Tx
 from nanoclaw.sqlite import people, rows
-from nanoclaw.sqlite.connection import Connection
+from nanoclaw.sqlite.connection import Connection, is_away
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.turns import append, next_frame, take_frame
 from nanoclaw.sqlite.tx import SqliteTx

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import structlog
 
 from nanoclaw.errors import StoreUnavailableError
-from nanoclaw.sqlite.connection import Connection, unavailable
+from nanoclaw.sqlite.connection import Connection, is_away, unavailable
 
 T = TypeVar("T")
 Unit = Callable[[sqlite3.Connection], Any]
@@ -142,6 +142,6 @@ def _run_unit(connection: sqlite3.Connection, unit: Unit) -> _Result:
             raise
         connection.execute("ROLLBACK TO unit")
         connection.execute("RELEASE unit")
-        return _Result(error=unavailable(error) if isinstance(error, sqlite3.OperationalError) else error)
+        return _Result(error=unavailable(error) if is_away(error) else error)
     connection.execute("RELEASE unit")
     return _Result(value=value)

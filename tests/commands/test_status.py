@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from nanoclaw.domain import ChatId
+from nanoclaw.domain import ChatId, stamp
 from nanoclaw.ports import ChannelHealth, GroupState, QueueStatus
 from nanoclaw.sqlite.connection import connect
 from nanoclaw.sqlite.reports import Reports
@@ -83,10 +83,19 @@ async def test_status_shows_what_is_wrong_with_a_channel_and_when_it_last_answer
         state="down", reason="Telegram refuses the bot token (401).", last_proven_at=NOW - timedelta(hours=2, minutes=15),
         notes=("Privacy mode is on.",),
     )  # fmt: skip
-    world.around.channels = [replace(TELEGRAM, health=dead, unsent=4)]
+    world.around.channels = [replace(TELEGRAM, health=dead)]
+    await world.insert(
+        "outbox",
+        id="a",
+        key="a",
+        chat_jid=FAMILY.chat_id,
+        lane="conversation",
+        text="x",
+        created_at=stamp(NOW),
+    )
     text = await world.say("/status")
     assert "- telegram: DOWN, proven 2h 15m ago" in text
-    assert "   Telegram refuses the bot token (401).\n   Privacy mode is on.\n   unsent: 4" in text
+    assert "   Telegram refuses the bot token (401).\n   Privacy mode is on.\n   unsent: 1" in text
 
 
 async def test_the_balance_of_today_adds_up_and_leaves_yesterday_out(world: World) -> None:
@@ -127,10 +136,11 @@ async def test_status_counts_the_outbox_and_the_lost_trace_rows(world: World) ->
         )  # fmt: skip
     await world.insert("outbox_parts", outbox_id="b", part=0, text="x", state="uncertain")
     await world.sql("UPDATE outbox SET ord = 0 WHERE id = 'd'")
+    await world.store.write_trace([], [], 5)
     world.around.lost = 7
     text = await world.say("/status")
     assert "*Outbox:* unsent 2 · uncertain 1 · failed today 1" in text
-    assert "*Trace:* 7 rows lost since the start" in text
+    assert "*Trace:* 12 rows lost" in text
 
 
 async def test_status_answers_from_memory_when_the_store_cannot_be_read(world: World, tmp_path: Path) -> None:

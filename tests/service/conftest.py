@@ -1,13 +1,21 @@
-"""Every test that fails shows what its house's service printed."""
+"""A house that the tests of one file share (each has its own `shared`), and what it printed when a test fails."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.service.house import House
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(shared: House) -> AsyncIterator[House]:
+    """The file's house, at rest before and after."""
+    yield shared
+    await shared.calm()
 
 
 @pytest.hookimpl(wrapper=True)

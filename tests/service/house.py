@@ -39,8 +39,8 @@ T = TypeVar("T")
 ROOT: Final = Path(nanoclaw.__file__).parents[1]
 API_KEY: Final = "sk-ant-api03-the-key-of-the-house-0123456789"
 BOT_TOKEN: Final = "123456:the-bot-token-of-the-house"
-WITHIN_S: Final = 20.0
-"""No wait of a test is longer; on a busy machine most are a hundred times shorter."""
+WITHIN_S: Final = 15.0
+"""No wait of a test is longer; most are a hundred times shorter."""
 _LOOK_AGAIN_S: Final = 0.02
 _PAIRING: Final = "Pairing code: "
 
@@ -247,6 +247,20 @@ class House:
     def texts(self, chat: Chat | None = None) -> list[str]:
         return [sent.text for sent in self.sent(chat)]
 
+    async def calm(self) -> None:
+        """Between two tests that share a house: nothing hangs, nothing is open, nothing was malformed."""
+        self.api.faults = deque()
+        self.api.model = lambda _: say("Yes.")
+        self.api.accept_any_key()
+        self.api.release()
+        self.tg.heal()
+        problems, self.api.problems = self.api.problems, []
+        open_now = "SELECT count(*) FROM messages WHERE outcome = 'open'"
+        if self.value(open_now):
+            self.tell("/stop all")
+        await self.until_value(0, open_now)
+        assert problems == []
+
     async def passed_by(self) -> None:
         """Returns when the service has dealt with everything that was written before; Ada must be paired."""
         assert "Uptime" in await self.ask("/status")
@@ -319,6 +333,18 @@ class House:
         return {
             run["group"]: int(run["handle"]) for run in self.logged("run.started") if run["run"] not in over
         }
+
+    def freeze(self, folder: str) -> int:
+        """The agent of that group does nothing any more, and does not know it; its process id."""
+        pid = self.agents()[folder]
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def kill_agent(self, folder: str) -> int:
+        """SIGKILL for the agent of that group; its process id."""
+        pid = self.agents()[folder]
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def story(self) -> str:
         """Everything for a failure's report."""

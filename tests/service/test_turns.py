@@ -23,13 +23,6 @@ async def shared() -> AsyncIterator[House]:
         yield house
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def house(shared: House) -> AsyncIterator[House]:
-    yield shared
-    assert shared.api.problems == []
-    await shared.until_value(0, "SELECT count(*) FROM messages WHERE outcome = 'open'")
-
-
 async def test_a_question_that_needs_two_tools_is_answered_and_explained(house: House) -> None:
     house.says(
         use("write", {"path": "notes.md", "content": "milk and bread"}),
@@ -78,8 +71,9 @@ async def test_status_says_processing_while_the_model_hangs(house: House) -> Non
 async def test_typing_shows_while_the_model_works(house: House) -> None:
     house.says(say("Done typing."))
     house.fails(Hang())
-    calls = len(house.tg.calls)
+    calls, requests = len(house.tg.calls), len(house.api.requests)
     house.tell("show me that you work")
+    await house.api.seen(requests + 1)
 
     await house.tg.until(
         lambda: next((c for c in house.tg.calls[calls:] if c.method == "sendChatAction"), None)
@@ -187,8 +181,7 @@ async def test_stop_ends_an_agent_that_does_not_listen(house: House) -> None:
     requests = len(house.api.requests)
     house.tell("sit still")
     await house.api.seen(requests + 1)
-    agent = house.agents()["telegram_ada"]
-    house.freeze(agent)
+    agent = house.freeze("telegram_ada")
 
     await house.ask("/stop")
     assert await house.outcome("sit still") == "cancelled"
