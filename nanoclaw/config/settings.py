@@ -84,6 +84,8 @@ class AgentSettings:
     outage_retry_s: float = field(default=5.0, metadata={"rule": Seconds()})
     """First pause while the world around it is broken; doubled up to the next one. Uses up no tries."""
     outage_retry_max_s: float = field(default=60.0, metadata={"rule": Seconds()})
+    interrupt_grace_s: float = field(default=5.0, metadata={"rule": Seconds()})
+    """An agent that is told to stop and does not do so by then is killed."""
     max_messages_per_prompt: int = field(default=10, metadata={"rule": Whole(low=1, high=1000)})
 
 

@@ -131,7 +131,7 @@ async def test_forty_kills_lose_nothing_and_repeat_nothing_without_its_label(
         await house.until_value(0, "SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending')")
         await house.stop()
         with capsys.disabled():
-            print(
+            print(  # noqa: T201 - the figures are part of the proof
                 f"\nseed {SEED}, {tally.kills} kills: {tally.open} with a message open, {tally.running} in a turn, "
                 f"{tally.unsent} with something unsent, {tally.sending} in mid-send, {tally.any} with any of them"
             )
