@@ -398,7 +398,7 @@ class App:
                 web_tools=settings.model.offers_web_tools,
                 max_messages_per_prompt=settings.agents.max_messages_per_prompt,
                 poll_interval_s=settings.orchestrator.poll_interval_s,
-                interrupt_grace_s=agents.interrupt_grace_s,
+                interrupt_grace_s=settings.agents.interrupt_grace_s,
             ),
             queue_settings=queue,
         )

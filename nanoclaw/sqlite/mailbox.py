@@ -40,10 +40,11 @@ class Mailbox:
 
         def work(c: sqlite3.Connection) -> Disposition:
             people.seen_chat(c, inbound)
-            event = _event(inbound, "stored")
+            shown = self._trace.short(inbound.text, 80)
+            event = _event(inbound, "stored", shown)
             inserted = _insert(c, inbound, event.id, now)
             if not inserted:
-                event = _event(inbound, "duplicate")
+                event = _event(inbound, "duplicate", shown)
             if inserted and owner:
                 _owner_seen(c, inbound.chat_id, now)
             _set_cursor(c, inbound.cursor, now)
@@ -183,12 +184,12 @@ class Mailbox:
         return await self._reader.call(work)
 
 
-def _event(inbound: Inbound, disposition: Disposition) -> Event:
+def _event(inbound: Inbound, disposition: Disposition, shown: str) -> Event:
     return Event(
         source=inbound.channel,
         source_id=inbound.message_id,
         content={"sender": inbound.sender, "sender_name": inbound.sender_name, "content": inbound.text},
-        summary=f"Message from {inbound.sender_name}: {inbound.text[:80]}",
+        summary=f"Message from {inbound.sender_name}: {shown}",
         chat_id=inbound.chat_id,
         disposition=disposition,
     )

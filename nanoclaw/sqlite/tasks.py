@@ -71,9 +71,10 @@ class Tasks:
             (stamp(following) if following else None, stamp(now), task.id),
         )
         occurrence = OccurrenceId(new_id())
+        prompt = self._trace.short(task.prompt, 200)
         event = Event(
-            source="scheduled_task", source_id=task.id, content={"prompt": task.prompt[:200], "schedule": task.schedule_type},
-            summary=f"Scheduled task: {task.prompt[:80]}", chat_id=task.chat_id,
+            source="scheduled_task", source_id=task.id, content={"prompt": prompt, "schedule": task.schedule_type},
+            summary=f"Scheduled task: {prompt[:80]}", chat_id=task.chat_id,
         )  # fmt: skip
         inserted = c.execute(
             "INSERT OR IGNORE INTO occurrences (id, task_id, group_folder, chat_jid, due, state, event_id, claimed_at)"

@@ -14,6 +14,8 @@ import structlog
 from nanoclaw.domain import Action, Event, ToolCall, stamp
 
 MAX_CONTENT_BYTES = 10 * 1024
+MASKED_CHARS = 8 * MAX_CONTENT_BYTES
+LONGEST_SECRET_CHARS = 4096
 Row = Event | Action | ToolCall
 
 log = structlog.get_logger()
@@ -29,8 +31,8 @@ _TOOL = """INSERT INTO tool_call_log (id, action_id, timestamp, tool_name, input
 
 def cut(text: str, limit_bytes: int = MAX_CONTENT_BYTES) -> str:
     """At most `limit_bytes` of UTF-8, never inside a character."""
-    raw = text.encode("utf-8", "replace")
-    return text if len(raw) <= limit_bytes else raw[:limit_bytes].decode("utf-8", "ignore")
+    # Half a surrogate pair becomes a question mark: nothing can store it.
+    return text.encode("utf-8", "replace")[:limit_bytes].decode("utf-8", "ignore")
 
 
 class TraceWriter:
@@ -43,9 +45,17 @@ class TraceWriter:
         """A value as it is stored: text as it is, the rest as JSON; secrets masked before anything is cut."""
         if value is None:
             return None
-        if not isinstance(value, str):
-            value = json.dumps(value, ensure_ascii=False, default=str)
-        return cut(self._mask(value[: 8 * MAX_CONTENT_BYTES]))
+        return cut(self._masked(value if isinstance(value, str) else _json(value)))
+
+    def short(self, text: str, chars: int) -> str:
+        """The beginning of a text, for a summary."""
+        return self._masked(text)[:chars]
+
+    def _masked(self, text: str) -> str:
+        """The beginning of a text, far more than is kept of it; a secret at its end, where no mask may fit, is left out."""
+        if len(text) <= MASKED_CHARS:
+            return self._mask(text)
+        return self._mask(text[:MASKED_CHARS])[:-LONGEST_SECRET_CHARS]
 
     def with_fact(self, connection: sqlite3.Connection, rows: Sequence[Row], now: datetime) -> None:
         """The rows of a mailbox fact, in its transaction: a failure here is counted and never fails the fact."""
@@ -57,7 +67,7 @@ class TraceWriter:
                 raise
             connection.execute("ROLLBACK TO trace")
             log.error("trace.lost", rows=len(rows), reason=str(error))
-            count(connection, "lost", len(rows))
+            _count_lost(connection, len(rows))
         finally:
             if connection.in_transaction:
                 connection.execute("RELEASE trace")
@@ -130,6 +140,23 @@ def count(connection: sqlite3.Connection, name: str, n: int) -> None:
         "INSERT INTO trace_counters (name, n) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n",
         (name, n),
     )
+
+
+def _count_lost(connection: sqlite3.Connection, n: int) -> None:
+    try:
+        count(connection, "lost", n)
+    except sqlite3.Error as error:
+        if not connection.in_transaction:
+            raise
+        log.error("trace.not_counted", rows=n, reason=str(error))
+
+
+def _json(value: Any) -> str:
+    """A value as JSON; as Python shows it, if it is none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
 
 
 def _bucket(at: str) -> str:

@@ -48,7 +48,7 @@ Toml = Mapping[str, Mapping[str, Any]]
 
 SHORT_WAITS: Final[Toml] = {
     "assistant": {"timezone": "Europe/Berlin"},
-    "agents": {"retry_delays_s": [0.05, 0.05], "outage_retry_s": 0.1, "outage_retry_max_s": 0.2},
+    "agents": {"retry_delays_s": [0.05, 0.05], "outage_retry_s": 0.1, "outage_retry_max_s": 0.2, "interrupt_grace_s": 0.5},
     "orchestrator": {"poll_interval_s": 0.5},
     "delivery": {"retry_delays_s": [0.05, 0.1], "typing_renew_s": 1.0},
     "telegram": {
@@ -210,6 +210,13 @@ class House:
 
         return await self.running.until(look)
 
+    def turn_clock(self, seconds: float) -> None:
+        """From now on the service's clock is so far ahead. Needs `open_house(clock=True)`."""
+        path = Path(self.environ["NANOCLAW_TEST_CLOCK"])
+        fresh = path.with_suffix(".new")
+        fresh.write_text(str(seconds), encoding="ascii")
+        fresh.replace(path)
+
     # --- talking -------------------------------------------------------------------------------------------
 
     async def pair(self) -> None:
@@ -300,10 +307,22 @@ class House:
             db.row_factory = sqlite3.Row
             return [dict(row) for row in db.execute(sql, parameters)]
 
+    def dump(self) -> str:
+        """Every value of every table as text, one row a line."""
+        tables = [row["name"] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        lines = [f"{table}: {row}" for table in tables for row in self.rows(f'SELECT * FROM "{table}"')]
+        return "\n".join(lines)
+
     def value(self, sql: str, *parameters: Any) -> Any:
         """The first column of the first row; None without one."""
         found = self.rows(sql, *parameters)
         return next(iter(found[0].values())) if found else None
+
+    def change(self, sql: str, *parameters: Any) -> None:
+        """Changes its database by hand, as an owner might; nothing may run."""
+        assert not self.runs
+        with contextlib.closing(sqlite3.connect(self.database)) as db, db:
+            db.execute(sql, parameters)
 
     async def until_value(self, wanted: object, sql: str, *parameters: Any) -> None:
         """Waits until that query's first value is `wanted`."""
@@ -356,6 +375,8 @@ class House:
 
     async def close(self) -> None:
         """Ends every process that the house has started."""
+        if os.environ.get("HOUSE_SHOW"):
+            with open(os.environ["HOUSE_SHOW"], "a") as f: f.write("\n=====\n" + "\n---\n".join(f"[{x.chat_id}] {x.text}" for x in self.tg.sent))
         for service in self.past:
             self._end(service)
         for service in self.past:
@@ -400,14 +421,6 @@ def environment(root: Path, **more: str) -> dict[str, str]:
     """Nothing of this machine's but where programs are; a clock that can be turned (`root`'s neighbour `…clock`)."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     return {**kept, "HOME": str(root), "PYTHONPATH": str(ROOT), **more}
-
-
-def turn_clock(house: House, seconds: float) -> None:
-    """From now on the service's clock is so far ahead. Needs `open_house(clock=True)`."""
-    path = Path(house.environ["NANOCLAW_TEST_CLOCK"])
-    fresh = path.with_suffix(".new")
-    fresh.write_text(str(seconds), encoding="ascii")
-    fresh.replace(path)
 
 
 @asynccontextmanager

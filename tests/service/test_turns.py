@@ -97,7 +97,7 @@ async def test_a_message_that_must_wait_gets_a_receipt_and_commands_answer_thoug
     assert "1/1 active, 1 waiting" in await house.ask("/status")
     assert "/debug last" in await house.ask("/help")
     assert "Last" in await house.ask("/debug last 3")
-    assert "No tasks" in await house.ask("/tasks")
+    assert "No scheduled tasks" in await house.ask("/tasks")
 
     house.api.release()
     assert await house.heard("For the family.", chat=family)

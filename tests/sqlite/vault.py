@@ -12,7 +12,7 @@ from typing import Any
 from nanoclaw.domain import ChatId, EventId, Folder, Group, Inbound, OutboxEntry, RunId, Task, TaskId, new_id
 from nanoclaw.ports import Migration
 from nanoclaw.sqlite.store import Store
-from nanoclaw.stores import Ending, NewTurn, Started
+from nanoclaw.stores import Ending, LiveRun, NewTurn, Started
 from nanoclaw.testing.clock import FixedClock
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -56,7 +56,10 @@ class Vault:
         return int(self.value("SELECT max(seq) FROM messages"))
 
     async def run(self, run_id: RunId = RUN, group: Group = FAMILY) -> RunId:
-        await self.store.runs.open(run_id, group.chat_id, group.folder, "process", "t0ken", self.clock.now())
+        live = LiveRun(
+            id=run_id, chat_id=group.chat_id, folder=group.folder, runtime="process", handle="4711", token="t0ken"
+        )
+        await self.store.runs.open(live, self.clock.now())
         return run_id
 
     async def begin(
