@@ -18,6 +18,11 @@ class Plan:
         """The database that the trace measurement fills, and that the reports and pruning use."""
         return self.folder / "big.db"
 
+    @property
+    def events(self) -> int:
+        """Rows in its table of events."""
+        return self.of(1_000_000, quick=100_000)
+
     def of(self, full: int, *, quick: int) -> int:
         """How many: as the design asks, or as few as show that it works."""
         return quick if self.quick else full

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from nanoclaw.domain import ChatId, RunId, Turn, TurnId
-from nanoclaw.errors import OutageError, StoreUnavailableError
+from nanoclaw.errors import OutageCause, OutageError, StoreUnavailableError
 from nanoclaw.ports import AgentProcess, Clock, HostTool
-from nanoclaw.stores import RunStore
+from nanoclaw.stores import KeptFrame, RunStore
 from nanoclaw.wire import (
     WIRE_VERSION,
     Accepted,
@@ -26,6 +26,7 @@ from nanoclaw.wire import (
     Frame,
     Hello,
     HostCall,
+    HostResult,
     Interrupt,
     ModelEnd,
     Text,
@@ -47,6 +48,8 @@ class Died:
     """The process ended, or spoke what no agent speaks, in the middle of a turn."""
 
     reason: str
+    outage: OutageCause | None = None
+    """Set when not the agent but what it runs in is in trouble."""
 
 
 Ended = tuple[int, TurnEnd | AgentError] | Died
@@ -89,11 +92,16 @@ class AgentRun:
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reader: asyncio.Task[None] | None = None
         self._serving: _Serving | None = None
+        self._served: _Serving | None = None
+        """The newest turn, also after its end."""
         self._taken = 0
+        self._known = 0
+        """Agent frames up to this one have had their effects in a former life of the host."""
         self._write_lock = asyncio.Lock()
         self._notes: set[asyncio.Task[None]] = set()
         self.dead: str | None = None
         """Why the run is over, once it is."""
+        self._outage: OutageCause | None = None
 
     @property
     def turn(self) -> Turn | None:
@@ -106,32 +114,69 @@ class AgentRun:
 
     @property
     def account(self) -> dict[str, int]:
-        """What the running turn has used so far, for the log."""
-        return {"tools": self._serving.tools, **self._serving.tokens} if self._serving else {}
+        """What the newest turn has used, for the log."""
+        return {"tools": self._served.tools, **self._served.tokens} if self._served else {}
 
     async def start(self, hello_timeout_s: float = 30.0) -> None:
         """Waits for the agent's `hello`. Raises OutageError(engine) if it does not come or is not understood."""
         self._reader = asyncio.create_task(self._read(), name=f"run {self.id[:8]}")
+        await self._greeted(hello_timeout_s)
+
+    async def _greeted(self, timeout_s: float) -> None:
         try:
-            async with asyncio.timeout(hello_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._hello)
         except TimeoutError:
             await self.stop(0)
-            raise OutageError(
-                "the agent did not say hello", cause="engine", safe="The agent did not start."
-            ) from None
+            safe = "The agent did not start."
+            raise OutageError("the agent did not say hello", cause="engine", safe=safe) from None
+
+    async def adopt(self, known: int, turn: Turn | None, turn_start: TurnStart | None) -> None:
+        """Takes over a process that outlived its host: reads its log again, then resends what it may have missed.
+
+        `turn_start` is the frame of the running turn, if the agent has not acknowledged it. Raises OutageError.
+        """
+        self._known = known
+        if turn:
+            self._serving = self._served = _Serving(turn, asyncio.get_running_loop().create_future())
+        self._reader = asyncio.create_task(self._read(), name=f"run {self.id[:8]}")
+        await self._greeted(30.0)
+        with suppress(ConnectionError):  # it has ended meanwhile; what it said is read all the same
+            await self._process.write(b"\n" + encode_ack(Ack(upto=known)))
+            for kept in await self._store.kept_frames(self.id):
+                frame = turn_start if kept.type == TurnStart.type else _frame(kept)
+                if frame:
+                    await self._send(kept.n, frame)
+
+    async def finish(self) -> Ended:
+        """The last word on the turn of an adopted run."""
+        serving = self._serving
+        if serving is None:
+            return Died(reason=self.dead or "the run has no turn")
+        try:
+            return await serving.ended
+        finally:
+            self._serving = None
+
+    async def detach(self) -> None:
+        """Lets the process run on; the next host adopts it."""
+        await self._process.detach()
+        if self._reader:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, *self._notes, return_exceptions=True)
 
     async def serve(self, turn: Turn, n: int, frame: TurnStart) -> Ended:
         """Hands the turn to the agent and waits for its last word."""
         serving = _Serving(turn, asyncio.get_running_loop().create_future())
-        self._serving = serving
+        self._serving = self._served = serving
         try:
             if self.dead:
-                return Died(reason=self.dead)
+                return Died(reason=self.dead, outage=self._outage)
             await self._send(n, frame)
             return await serving.ended
         except (ConnectionError, OutageError) as error:
-            return Died(reason=self.dead or str(error))
+            outage = error.cause if isinstance(error, OutageError) else self._outage
+            return Died(reason=self.dead or str(error), outage=outage)
         finally:
             self._serving = None
 
@@ -182,6 +227,8 @@ class AgentRun:
             log.error("run.wire", run=self.id, reason=str(error))
         except StoreUnavailableError as error:
             reason = f"store: {error}"
+        except OutageError as error:
+            reason, self._outage = error.safe, error.cause
         except ConnectionError as error:
             reason = f"the agent is gone: {error}"
         except Exception as error:  # one run is supervised here; its turn goes on with another
@@ -200,7 +247,7 @@ class AgentRun:
             )
             self._hello.exception()  # somebody may have stopped waiting
         if self._serving and not self._serving.ended.done():
-            self._serving.ended.set_result(Died(reason=self.dead))
+            self._serving.ended.set_result(Died(reason=self.dead, outage=self._outage))
 
     async def _line(self, line: bytes) -> None:
         got = decode(line)
@@ -215,6 +262,9 @@ class AgentRun:
         if n != self._taken + 1:
             raise WireError(f"frame {n} came after {self._taken}")
         self._taken = n
+        if n <= self._known:
+            self._replay(frame)
+            return
         last_word = await self._take(n, frame)
         if last_word and self._serving and not self._serving.ended.done():
             self._serving.ended.set_result((n, last_word))
@@ -274,8 +324,32 @@ class AgentRun:
             return frame
         return None
 
+    def _replay(self, frame: Frame) -> None:
+        """A frame whose effects are in the store: only what this object has to know of it."""
+        serving = self._serving
+        if isinstance(frame, Hello):
+            self._greet(frame)
+        elif serving is None or getattr(frame, "turn", None) != serving.turn.id:
+            return
+        elif isinstance(frame, ToolStart):
+            serving.inputs[frame.call] = dict(frame.input)
+        elif isinstance(frame, HostCall):
+            serving.host_calls.add(frame.call)
+
     def _greet(self, frame: Hello) -> None:
         if frame.wire != WIRE_VERSION:
             raise WireError(f"the agent speaks wire {frame.wire}, this host speaks {WIRE_VERSION}")
         if not self._hello.done():
             self._hello.set_result(None)
+
+
+def _frame(kept: KeptFrame) -> Frame | None:
+    """A host frame as it was sent first."""
+    body = kept.body or {}
+    if kept.type == FollowUp.type and kept.turn_id:
+        return FollowUp(turn=kept.turn_id, text=body["text"])
+    if kept.type == HostResult.type:
+        return HostResult(turn=body["turn"], call=body["call"], ok=body["ok"], content=body["content"])
+    if kept.type == Interrupt.type and kept.turn_id:
+        return Interrupt(turn=kept.turn_id)
+    return Close() if kept.type == Close.type else None

@@ -26,8 +26,9 @@ from nanoclaw.domain import (
     Inbound,
     OutboxEntry,
     TurnId,
+    new_id,
 )
-from nanoclaw.errors import StoreUnavailableError
+from nanoclaw.errors import OutageError, StoreUnavailableError
 from nanoclaw.gate import Admission, Gate
 from nanoclaw.group_queue import QueueSettings
 from nanoclaw.home import Home
@@ -39,7 +40,11 @@ from nanoclaw.plugins import discover
 from nanoclaw.ports import AgentRuntime, Change, Channel, Clock, Plugin, PluginOffers, Tx
 from nanoclaw.presence import Presence, PresenceSettings
 from nanoclaw.proxy.server import Proxy, Upstream
+from nanoclaw.reports import ago
 from nanoclaw.rooms import Room, RoomRefusedError
+from nanoclaw.runtimes.choice import choose
+from nanoclaw.runtimes.docker.engine import DEFAULT_SOCKET, Engine
+from nanoclaw.runtimes.docker.runtime import DockerRuntime, DockerSettings
 from nanoclaw.runtimes.process import ProcessRuntime
 from nanoclaw.scheduler import Scheduler
 from nanoclaw.senders import AllowlistFile
@@ -154,7 +159,8 @@ class App:
         await self.delivery.start()
         stack.push_async_callback(self.delivery.stop)
         stack.push_async_callback(self.presence.stop)
-        await self.launcher.sweep()
+        await self.launcher.sweep([record.id for record in self._kept])
+        await self._take_over()
         self.orchestrator.start()
         stack.push_async_callback(self.orchestrator.stop)
         await self.scheduler.start()
@@ -182,7 +188,11 @@ class App:
                 f'The plugin "{component}" was left out: its tables cannot be made ({why}).'
             )
         self._plugins = [plugin for plugin in self._plugins if plugin.name not in self.store.refused]
-        recovered = await self.store.recover()
+        self.runtime = await self._choose_runtime()
+        self._adopted = await self.runtime.adopt()
+        live = {record.id: record for record in await self.store.runs.live()}
+        self._kept = [live[run_id] for run_id in self._adopted if run_id in live]
+        recovered = await self.store.recover([record.id for record in self._kept])
         log.info("store.open", applied=len(self.store.applied), recovered=str(recovered))
         self.directory = Directory(self.store.people)
         self.recorder = Recorder(sink=self.store, clock=self.clock)
@@ -331,7 +341,6 @@ class App:
                 *(tool for offers in self._offers for tool in offers.host_tools),
             )
         }
-        self.runtime: AgentRuntime = self._runtime()
         self.launcher = Launcher(
             runtime=self.runtime,
             proxy=self.proxy,
@@ -367,9 +376,52 @@ class App:
         )
         self.gate = self._gate()
 
-    def _runtime(self) -> AgentRuntime:
-        why = "chosen automatically; containers are not available in this version"
-        return ProcessRuntime(why=why if self.settings.agents.runtime == "auto" else "")
+    async def _choose_runtime(self) -> AgentRuntime:
+        """The runtime of this home. Docker's library is loaded only where there is an engine to talk to."""
+        docker = self.settings.docker
+        engine = Engine(docker.socket or DEFAULT_SOCKET)
+        choice = await choose(
+            self.settings.agents.runtime,
+            await self.store.recall("runtime"),
+            engine_answers=lambda: engine.exists() and engine.answers(),
+            image_exists=lambda: engine.has_image(docker.image),
+        )
+        if choice.record:
+            await self.store.remember("runtime", choice.name)
+        if choice.name == "process":
+            return ProcessRuntime(why=choice.why)
+        return DockerRuntime(
+            engine=engine,
+            settings=DockerSettings(
+                image=docker.image,
+                memory_mb=docker.memory_mb,
+                cpus=docker.cpus,
+                pids=docker.pids,
+                file_size_mb=docker.file_size_mb,
+                output_mb=docker.output_mb,
+                network=docker.network,
+            ),
+            home_id=await self.store.remember("home_id", new_id()),
+            owner_uid=self.home.root.stat().st_uid,
+            why=choice.why,
+        )
+
+    async def _take_over(self) -> None:
+        """Agents that outlived the last host go on; what nobody knows is ended."""
+        kept = {record.id: record for record in self._kept}
+        for run_id, process in self._adopted.items():
+            record = kept.get(run_id)
+            group = self.directory.group(record.chat_id) if record else None
+            if record is None or group is None:
+                log.warning("run.unknown", run=run_id, handle=process.handle)
+                await process.stop(0)
+                continue
+            run = await self.launcher.adopt(record, group, process)
+            try:
+                await self.orchestrator.adopt(group, run, record.last_frame)
+            except OutageError as error:
+                log.warning("run.not_adopted", run=run_id, reason=str(error))
+                await self.launcher.dismiss(run, "it could not be adopted", 0)
 
     def _orchestrator(self, queue: QueueSettings) -> Orchestrator:
         settings, store = self.settings, self.store
@@ -381,6 +433,7 @@ class App:
             may_ask=self._may_ask,
             launch=self.launcher.launch,
             dismiss=self.launcher.dismiss,
+            leave=self.launcher.leave,
             memory=self._memory,
             host_tools=lambda group: [t for t in self._tools.values() if group.is_main or not t.main_only],
             notices=self.notices,
@@ -396,6 +449,7 @@ class App:
                 max_model_calls=settings.model.max_calls_per_turn,
                 turn_timeout_s=settings.agents.turn_timeout_s,
                 web_tools=settings.model.offers_web_tools,
+                shell=self.runtime.shell,
                 max_messages_per_prompt=settings.agents.max_messages_per_prompt,
                 poll_interval_s=settings.orchestrator.poll_interval_s,
                 interrupt_grace_s=settings.agents.interrupt_grace_s,
@@ -468,13 +522,16 @@ class App:
         ]
 
     def _model_line(self) -> str:
-        health = self.proxy.health()
+        health, now = self.proxy.health(), self.clock.now()
         if self.settings.model.offline:
             return f"{self.model_name} (no AI: no ANTHROPIC_API_KEY is set)"
-        line = f"{self.model_name}"
-        if health.last_error:
-            line += f", last error: {health.last_error.text}"
-        return line
+        error = health.last_error
+        if error and not health.ok:
+            status = f" ({error.status})" if error.status else ""
+            return f"{self.model_name}, last request failed {ago(error.at, now)}{status}: {error.text}"
+        if health.last_answer_at:
+            return f"{self.model_name}, last answer {ago(health.last_answer_at, now)}"
+        return self.model_name
 
     def _is_reachable(self, chat_id: ChatId) -> bool:
         channel = self.channel_of(chat_id)

@@ -144,9 +144,9 @@ class Delivery:
         try:
             if channel is None:
                 await self._give_up(entry, "no channel serves this chat any more", None)
-            elif not parts:
+            else:
                 await self._until_reachable(state, channel, entry, expires)
-                parts = await self._begin(channel, entry)
+                parts = parts or await self._begin(channel, entry)
             for part in parts:
                 if channel and part.state != "sent" and not self._closing:
                     await self._send(state, channel, entry, part, expires, last=part is parts[-1])

@@ -42,7 +42,7 @@ def new_id() -> str:
 
 def stamp(moment: datetime) -> str:
     """A moment as stored: UTC, milliseconds, `Z`; fixed width, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def moment(text: str) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -53,6 +53,14 @@ class Worker(Protocol[R]):
         ...
 
     async def serve(self, chat_id: ChatId, run: R) -> Served: ...
+    async def carry_on(self, chat_id: ChatId, run: R) -> Served:
+        """The turn that an adopted run has in hand."""
+        ...
+
+    def alive(self, run: R) -> bool:
+        """False: it ended while nobody looked; it takes no turn."""
+        ...
+
     async def close_run(self, chat_id: ChatId, run: R, reason: str) -> None: ...
     async def outage(self, chat_id: ChatId, cause: OutageCause, sentence: str) -> None:
         """Work in this chat waits for something to come back; tell the chat, once."""
@@ -148,11 +156,14 @@ class GroupQueue(Generic[R]):
         if chat and chat.retry:
             self._retry_due(chat)
 
-    def adopt(self, chat_id: ChatId, run: R) -> None:
-        """A run that was alive before we were."""
+    def adopt(self, chat_id: ChatId, run: R, *, serving: bool) -> None:
+        """A run that was alive before we were, perhaps in the middle of a turn."""
         chat = self._chats.setdefault(chat_id, _Chat(chat_id))
-        chat.run = run
-        self._gone_idle(chat)
+        chat.run, chat.busy = run, serving
+        if serving:
+            self._own(self._work(chat, self._worker.carry_on), f"carry on {chat_id}")
+        else:
+            self._gone_idle(chat)
 
     def status(self) -> QueueStatus:
         """Only chats with activity."""
@@ -235,7 +246,7 @@ class GroupQueue(Generic[R]):
             chat.idle_timer.cancel()
         if self._outage:
             self._outage.may_probe = False
-        self._own(self._work(chat), f"work {chat.chat_id}")
+        self._own(self._work(chat, self._worker.serve), f"work {chat.chat_id}")
 
     def _evict(self) -> bool:
         """Closes the run that has been idle longest, rather one that has nothing to do."""
@@ -258,12 +269,15 @@ class GroupQueue(Generic[R]):
             chat.closing = False
             self._after(chat)
 
-    async def _work(self, chat: _Chat[R]) -> None:
+    async def _work(self, chat: _Chat[R], serve: Callable[[ChatId, R], Awaitable[Served]]) -> None:
         served = Served(what="retry", retry_in_s=self._settings.retry_delays_s[0], run_lives=False)
         try:
+            if chat.run is not None and serve == self._worker.serve and not self._worker.alive(chat.run):
+                run, chat.run = chat.run, None
+                await self._worker.close_run(chat.chat_id, run, "it had ended")
             if chat.run is None:
                 chat.run = await self._worker.open_run(chat.chat_id)
-            served = await self._worker.serve(chat.chat_id, chat.run)
+            served = await serve(chat.chat_id, chat.run)
         except OutageError as error:
             served = Served(
                 what="outage", cause=error.cause, sentence=error.safe, run_lives=chat.run is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nanoclaw.channels.local.socket_file import check_free
 from nanoclaw.errors import BadInputError
 
 # Linux keeps 108 bytes for the path of a Unix socket, the last of them 0. The longest one below a home is an agent's.
@@ -42,15 +43,22 @@ class Home:
         return self.runs / run_id.replace("-", "")[:_RUN_NAME_LENGTH]
 
     def open(self) -> HomeLock:
-        """Makes what is missing and locks it until the lock is released. Raises BadInputError."""
+        """Makes what is missing and locks it until the lock is released. Raises BadInputError, with nothing made."""
         self._refuse_long_path()
         self._refuse_unwritable()
+        # Whoever runs here already is named; only then can a socket that answers be another program's.
+        lock = HomeLock.take(self.lock_file, self.root) if self.lock_file.exists() else None
         try:
+            check_free(self.chat_socket)
             for folder in self._folders():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInputError(f"the home folder {self.root} cannot be set up: {error.strerror}") from error
-        return HomeLock.take(self.lock_file, self.root)
+        except BaseException as error:
+            if lock is not None:
+                lock.release()
+            if isinstance(error, OSError):
+                raise BadInputError(f"the home folder {self.root} cannot be set up: {error.strerror}") from error
+            raise
+        return lock or HomeLock.take(self.lock_file, self.root)
 
     def _folders(self) -> tuple[Path, ...]:
         below = (self.store, self.groups, self.workflows, self.data)

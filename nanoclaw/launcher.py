@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -18,6 +19,8 @@ from nanoclaw.stores import LiveRun, RunStore
 from nanoclaw.wire import HostCall
 
 log = structlog.get_logger()
+
+GLOBAL_FOLDER = Folder("global")
 
 
 class Launcher:
@@ -51,15 +54,57 @@ class Launcher:
     async def launch(self, group: Group) -> AgentRun:
         """A run that has said hello. Raises OutageError(engine); nothing is left behind then."""
         run_id, token = RunId(new_id()), secrets.token_urlsafe(32)
-        run_dir = self._run_dir(run_id)
-        spec = RunSpec(
-            run_id=run_id,
-            folder=group.folder,
-            group_dir=self._group_dir(group.folder),
-            run_dir=run_dir,
-            token=token,
-            timezone=self._timezone,
-        )
+        run_dir, group_dir = self._run_dir(run_id), self._group_dir(group.folder)
+        token_hash = hashlib.sha256(token.encode()).hexdigest()
+        process: AgentProcess | None = None
+        try:
+            for path in (run_dir, group_dir):
+                path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            holder = await self._open_proxy(run_id, group, token_hash)
+            process = await self._runtime.start(
+                RunSpec(
+                    run_id=run_id,
+                    folder=group.folder,
+                    group_dir=group_dir,
+                    run_dir=run_dir,
+                    token=token,
+                    timezone=self._timezone,
+                    global_dir=None if group.is_main else self._group_dir(GLOBAL_FOLDER),
+                )
+            )
+            record = LiveRun(
+                id=run_id,
+                chat_id=group.chat_id,
+                folder=group.folder,
+                runtime=self._runtime.name,
+                handle=process.handle,
+                image=process.image,
+                token_hash=token_hash,
+            )
+            await self._store.open(record, self._clock.now())
+            run = self._run(run_id, group, process)
+            holder.append(run)
+            await run.start()
+        except OSError as error:
+            await self._undo(process, run_id, run_dir, error)
+            reason = f"No agent can be started on the server ({error.strerror})."
+            raise OutageError(f"launch: {error}", cause="engine", safe=reason) from error
+        except BaseException as error:
+            await self._undo(process, run_id, run_dir, error)
+            raise
+        log.info("run.started", run=run_id, group=group.folder, runtime=self._runtime.name, handle=process.handle)
+        return run
+
+    async def adopt(self, record: LiveRun, group: Group, process: AgentProcess) -> AgentRun:
+        """A run that outlived the host, reachable by its agent again; its frames are not read yet."""
+        holder = await self._open_proxy(record.id, group, record.token_hash)
+        run = self._run(record.id, group, process)
+        holder.append(run)
+        log.info("run.adopted", run=record.id, group=group.folder, handle=process.handle)
+        return run
+
+    async def _open_proxy(self, run_id: RunId, group: Group, token_hash: str) -> list[AgentRun]:
+        """Serves the run's socket; the list takes the run, as soon as there is one, to know its turn."""
         holder: list[AgentRun] = []
 
         def grant() -> RunGrant:
@@ -72,43 +117,22 @@ class Launcher:
                 turn_id=turn.id if turn else None,
             )
 
-        process: AgentProcess | None = None
-        try:
-            for path in (run_dir, spec.group_dir):
-                path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            await self._proxy.open_run(run_dir, token, grant)
-            process = await self._runtime.start(spec)
-            record = LiveRun(
-                id=run_id,
-                chat_id=group.chat_id,
-                folder=group.folder,
-                runtime=self._runtime.name,
-                handle=process.handle,
-                token=token,
-            )
-            await self._store.open(record, self._clock.now())
-            run = AgentRun(
-                run_id=run_id,
-                chat_id=group.chat_id,
-                process=process,
-                store=self._store,
-                tools=self._tools,
-                clock=self._clock,
-                host_called=self._host_called,
-            )
-            holder.append(run)
-            await run.start()
-        except OSError as error:
-            await self._undo(process, run_id, run_dir, error)
-            reason = f"No agent can be started on the server ({error.strerror})."
-            raise OutageError(f"launch: {error}", cause="engine", safe=reason) from error
-        except BaseException as error:
-            await self._undo(process, run_id, run_dir, error)
-            raise
-        log.info(
-            "run.started", run=run_id, group=group.folder, runtime=self._runtime.name, handle=process.handle
+        run_dir = self._run_dir(run_id)
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._proxy.open_run(run_dir, token_hash, grant)
+        await self._runtime.share(run_dir)
+        return holder
+
+    def _run(self, run_id: RunId, group: Group, process: AgentProcess) -> AgentRun:
+        return AgentRun(
+            run_id=run_id,
+            chat_id=group.chat_id,
+            process=process,
+            store=self._store,
+            tools=self._tools,
+            clock=self._clock,
+            host_called=self._host_called,
         )
-        return run
 
     async def _undo(
         self, process: AgentProcess | None, run_id: RunId, run_dir: Path, error: BaseException
@@ -116,6 +140,14 @@ class Launcher:
         if process:
             await process.stop(0)
         await self._clean(run_id, run_dir, f"not started: {error}")
+
+    async def leave(self, run: AgentRun) -> None:
+        """The host ends: a run in the middle of a turn goes on if it can, any other is ended."""
+        if self._runtime.outlives_host and run.dead is None and run.turn:
+            await run.detach()
+            log.info("run.left", run=run.id)
+        else:
+            await self.dismiss(run, "the service stops", 1.0)
 
     async def dismiss(self, run: AgentRun, reason: str, grace_s: float) -> None:
         """Ends the run; safe for one that is dead already."""
@@ -131,11 +163,12 @@ class Launcher:
             log.error("run.end_not_stored", run=run_id, reason=str(error))
         await asyncio.to_thread(shutil.rmtree, run_dir, ignore_errors=True)
 
-    async def sweep(self) -> None:
-        """Run folders of a time before a crash."""
-        await asyncio.to_thread(_empty, self._runs_dir)
+    async def sweep(self, kept: Sequence[RunId]) -> None:
+        """Removes the run folders of a time before a crash, but for those of runs that live."""
+        await asyncio.to_thread(_empty, self._runs_dir, {self._run_dir(run_id) for run_id in kept})
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: Path, but_for: set[Path]) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
-        shutil.rmtree(path, ignore_errors=True)
+        if path not in but_for:
+            shutil.rmtree(path, ignore_errors=True)

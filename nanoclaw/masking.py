@@ -69,11 +69,15 @@ class Masker:
         for secret in self._longest_first:
             if secret in text:
                 text = text.replace(secret, MASK)
-        if any(probe.search(text) for probe in _TELEGRAM_PROBES):
-            text = _TELEGRAM.sub(MASK, text)
+        # Plain loops, no generators: this runs several times for every row of the trace, and they would take most of it.
+        for probe in _TELEGRAM_PROBES:
+            if probe.search(text):
+                text = _TELEGRAM.sub(MASK, text)
         for hints, pattern in _KINDS:
-            if any(hint in text for hint in hints):
-                text = pattern.sub(_keep_the_kind, text)
+            for hint in hints:
+                if hint in text:
+                    text = pattern.sub(_keep_the_kind, text)
+                    break
         return text
 
 

@@ -76,6 +76,7 @@ class Orchestrator:
         may_ask: Callable[[ChatId, str], bool],
         launch: Callable[[Group], Awaitable[AgentRun]],
         dismiss: Callable[[AgentRun, str, float], Awaitable[None]],
+        leave: Callable[[AgentRun], Awaitable[None]],
         memory: Memory,
         host_tools: Callable[[Group], Sequence[HostTool]],
         notices: Notices,
@@ -93,6 +94,7 @@ class Orchestrator:
         self._may_ask = may_ask
         self._launch = launch
         self._dismiss = dismiss
+        self._leave = leave
         self._memory = memory
         self._host_tools = host_tools
         self._notices = notices
@@ -250,7 +252,31 @@ class Orchestrator:
             raise
 
     async def close_run(self, chat_id: ChatId, run: AgentRun, reason: str) -> None:  # noqa: ARG002 - the port's form
-        await self._dismiss(run, reason, 1.0 if self._closing else 2.0)
+        if self._closing:
+            await self._leave(run)
+        else:
+            await self._dismiss(run, reason, 2.0)
+
+    def alive(self, run: AgentRun) -> bool:
+        return run.dead is None
+
+    async def adopt(self, group: Group, run: AgentRun, known: int) -> None:
+        """Takes over a run that outlived the host, with the turn that it has in hand. Raises OutageError."""
+        started = await self._turns.running_in(run.id)
+        frame = None
+        if started and started.frame:
+            frame = await self._turn_start(group, started.turn, self._messages(group, started))
+        await run.adopt(known, started.turn if started else None, frame)
+        self.queue.adopt(group.chat_id, run, serving=started is not None)
+        if started:
+            self.queue.serving(group.chat_id, task=started.turn.kind == "occurrence")
+
+    async def carry_on(self, chat_id: ChatId, run: AgentRun) -> Served:
+        """The turn that an adopted run has in hand goes on to its end."""
+        group, turn = self._directory.group(chat_id), run.turn
+        if group is None or turn is None:
+            return Served(what="nothing")
+        return await self._guarded(chat_id, turn.thread, self._to_the_end(group, run, turn, run.finish(), resumed=True))
 
     async def outage(self, chat_id: ChatId, cause: OutageCause, sentence: str) -> None:
         """Says it once for each chat and what waits there, however often the program is started meanwhile."""
@@ -267,49 +293,53 @@ class Orchestrator:
         group = self._directory.group(chat_id)
         if group is None:
             return Served(what="nothing")
-        started_at = time.perf_counter()
+        return await self._guarded(chat_id, None, self._serve(group, run))
+
+    async def _guarded(self, chat_id: ChatId, thread: str | None, work: Awaitable[Served]) -> Served:
+        """Typing while it lasts, a look at the chat afterwards; a store that cannot be used is an outage."""
+        self._presence.working(chat_id, thread)
         try:
-            started = await self._next(group, run)
-            if started is None:
-                return Served(what="nothing", run_lives=run.dead is None)
-            self.queue.serving(chat_id, task=started.turn.kind == "occurrence")
-            self._presence.working(chat_id, started.turn.thread)
-            served = await self._serve(group, run, started, started_at)
+            return await work
         except StoreUnavailableError as error:
             log.error("turn.store", chat=chat_id, reason=str(error))
             return Served(what="outage", cause="store", sentence=error.safe, run_lives=False)
         finally:
             self._presence.done(chat_id)
             self.wake(chat_id)
-        return served
 
-    async def _serve(self, group: Group, run: AgentRun, started: Started, started_at: float) -> Served:
-        hosted = {tool.name for tool in self._host_tools(group)}
-        messages = transcript.assemble(started.transcript, started.results, hosted)
+    async def _serve(self, group: Group, run: AgentRun) -> Served:
+        started = await self._next(group, run)
+        if started is None:
+            return Served(what="nothing", run_lives=run.dead is None)
         turn = started.turn
-        ended: Ended
-        account: dict[str, int] = {}
+        self.queue.serving(group.chat_id, task=turn.kind == "occurrence")
+        messages = self._messages(group, started)
         if started.resumed and transcript.needs_user(messages):
             # Everything was said before the crash, only the turn's end was not noted.
-            ended = (0, TurnEnd(turn=turn.id, status="done", text=_last_text(messages)))
-        else:
-            frame = await self._turn_start(group, turn, messages)
-            serving = asyncio.ensure_future(run.serve(turn, started.frame, frame))
-            try:
-                ended = await asyncio.shield(serving)
-            finally:
-                account = run.account
-                if not serving.done():
-                    serving.cancel()
+            end = TurnEnd(turn=turn.id, status="done", text=_last_text(messages))
+            served, _ = await self._conclude(group, run, turn, (0, end))
+            return served
+        frame = await self._turn_start(group, turn, messages)
+        return await self._to_the_end(
+            group, run, turn, run.serve(turn, started.frame, frame), resumed=started.resumed
+        )
+
+    def _messages(self, group: Group, started: Started) -> list[transcript.Message]:
+        hosted = {tool.name for tool in self._host_tools(group)}
+        return transcript.assemble(started.transcript, started.results, hosted)
+
+    async def _to_the_end(
+        self, group: Group, run: AgentRun, turn: Turn, serving: Awaitable[Ended], *, resumed: bool
+    ) -> Served:
+        """Waits for the agent's last word and makes it durable; one line in the log for each turn."""
+        began = time.perf_counter()
+        ended = await serving
         if self._closing and isinstance(ended, Died):
-            return Served(
-                what="nothing", run_lives=False
-            )  # the turn stays open, and goes on at the next start
+            return Served(what="nothing", run_lives=False)  # the turn stays open, and goes on at the next start
         served, outcome = await self._conclude(group, run, turn, ended)
         log.info(
             "turn.ended", turn=turn.id, chat=turn.chat_id, group=turn.folder, kind=turn.kind, outcome=outcome,
-            resumed=started.resumed, tries=turn.tries, run=run.id, ms=round((time.perf_counter() - started_at) * 1000),
-            **account,
+            resumed=resumed, tries=turn.tries, run=run.id, ms=round((time.perf_counter() - began) * 1000), **run.account,
         )  # fmt: skip
         return served
 
@@ -386,6 +416,9 @@ class Orchestrator:
 
     async def _conclude(self, group: Group, run: AgentRun, turn: Turn, ended: Ended) -> tuple[Served, str]:
         """Makes the end of a turn durable; says what the queue does next."""
+        if isinstance(ended, Died) and ended.outage:
+            await self._put_off(turn, ended.reason, fault=False, empty=False)
+            return Served(what="outage", cause=ended.outage, sentence=ended.reason, run_lives=False), "open"
         if isinstance(ended, Died):
             return await self._fault(group, turn, ended.reason, run_lives=False, n=None, run=run)
         n, word = ended

@@ -152,6 +152,8 @@ class RunSpec:
     token: str
     """Per-run token for the proxy."""
     timezone: str
+    global_dir: Path | None = None
+    """The folder of the global memory, to be read; None for a main, which needs none."""
 
 
 class AgentProcess(Protocol):
@@ -159,6 +161,8 @@ class AgentProcess(Protocol):
 
     handle: str
     """The runtime's own name for it (a pid, a container id), for the log and for adoption."""
+    image: str | None
+    """What it was started from, if it has a name."""
 
     async def write(self, data: bytes) -> None:
         """Raises OutageError or ConnectionError when the process is gone."""
@@ -175,8 +179,15 @@ class AgentProcess(Protocol):
         """Ends it: politely, after `grace_s` for certain. Safe to call twice."""
         ...
 
+    async def detach(self) -> None:
+        """Lets it run on without us, as far as its runtime can (`outlives_host`)."""
+        ...
+
     async def exited(self) -> str:
-        """Waits for the end; says how it ended in words (`exit 0`, `killed by SIGKILL`)."""
+        """Waits for the end; says how it ended in words (`exit 0`, `killed by SIGKILL`).
+
+        Raises OutageError when that cannot be known because the runtime itself is in trouble.
+        """
         ...
 
 
@@ -184,9 +195,17 @@ class AgentRuntime(Protocol):
     """Where agents run."""
 
     name: str
+    outlives_host: bool
+    """Its agents run on when the host ends, and are adopted by the next one."""
+    shell: bool
+    """Its agents have a shell tool."""
 
     def describe(self) -> str:
         """One line for `/status`: which runtime, and why this one."""
+        ...
+
+    async def share(self, run_dir: Path) -> None:
+        """Lets agents use what is in a run's folder: the socket in it is new, the agent may be older."""
         ...
 
     async def start(self, spec: RunSpec) -> AgentProcess:
@@ -196,6 +215,19 @@ class AgentRuntime(Protocol):
     async def adopt(self) -> Mapping[RunId, AgentProcess]:
         """Agents of this home that still run after a restart of the host, reading from their first frame on."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageState:
+    """The image that agents in containers run in."""
+
+    name: str
+    exists: bool
+    stale: bool = False
+    """It holds other code than this version of the program would put into it."""
+    id: str = ""
+    created: datetime | None = None
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,8 +278,11 @@ class UsageLedger(Protocol):
 class ModelProxy(Protocol):
     """The way from agents to the model; holds the credentials."""
 
-    async def open_run(self, run_dir: Path, token: str, grant: Callable[[], RunGrant]) -> None:
-        """Serves `run_dir/api.sock` for that token until `close_run`; `grant` is asked at each request."""
+    async def open_run(self, run_dir: Path, token_hash: str, grant: Callable[[], RunGrant]) -> None:
+        """Serves `run_dir/api.sock` until `close_run` for whoever has the token with this SHA-256 (hex).
+
+        `grant` is asked at each request.
+        """
         ...
 
     async def close_run(self, run_dir: Path) -> None: ...

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from nanoclaw.domain import Group, StoredMessage, Task
 
+_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 def escape(text: str) -> str:
-    """For text and attributes; control characters that no XML may hold are dropped."""
+    """For text and attributes; characters that no XML may hold are dropped."""
     for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
         text = text.replace(sign, entity)
-    return "".join(sign for sign in text if sign >= " " or sign in "\n\t")
+    return _NOT_XML.sub("", text)
 
 
 def local_time(moment: datetime, zone: ZoneInfo) -> str:

@@ -10,7 +10,10 @@ from nanoclaw.domain import Group, StoredMessage
 
 _COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_-]*)(?:\s+(.*))?\Z", re.DOTALL)
 # Scripts that write words without spaces: a name may touch the next word there.
-_UNSPACED = re.compile(r"[฀-๿຀-໿က-႟ក-៿぀-ヿ㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff]")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # Thai … Khmer, kana, Han
+    "\uf900-\ufaff\U00020000-\U0003ffff]"  # spelled out: a literal of this block turns into another character when normalised
+)
 
 
 def _folded(text: str) -> str:
@@ -23,10 +26,18 @@ def _in_word(sign: str) -> bool:
     )
 
 
+def _word_ends(text: str, end: int) -> bool:
+    """Whether text[:end] ends in a word: marks belong to their base, and on an emoji they make no letter of it."""
+    while end and unicodedata.category(text[end - 1])[0] == "M":
+        if text[end - 1] == "\u20e3":  # the frame that makes a key of a digit
+            return False
+        end -= 1
+    return end > 0 and _in_word(text[end - 1])
+
+
 def _bounded(text: str, start: int, end: int) -> bool:
     """Nothing of a word, and nothing of an address, touches text[start:end]."""
-    before = text[start - 1] if start else " "
-    if _in_word(before) or (before in ".+-" and start > 1 and _in_word(text[start - 2])):
+    if _word_ends(text, start) or (start and text[start - 1] in ".+-" and _word_ends(text, start - 1)):
         return False
     if end == len(text) or _UNSPACED.match(text[end - 1]):
         return True
@@ -68,8 +79,9 @@ def command(text: str, names_of_mine: tuple[str, ...]) -> Typed | None:
     """`/status tasks`, also behind one of our names: `@Andy /status`. None if it is no command."""
     rest = text.strip()
     for name in names_of_mine:
-        if name and _folded(rest).startswith(_folded(name)):
-            rest = rest[len(name) :].lstrip(" ,:")
+        mine, composed = unicodedata.normalize("NFC", name), unicodedata.normalize("NFC", rest)
+        if mine and composed[: len(mine)].casefold() == mine.casefold():
+            rest = composed[len(mine) :].lstrip(" ,:")
             break
     match = _COMMAND.match(rest)
     return Typed(name=match[1].lower(), args=(match[2] or "").strip()) if match else None

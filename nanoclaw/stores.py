@@ -88,7 +88,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveRun:
-    """A run as it is recorded when its process has started; of the token only a hash is kept."""
+    """A run as it is recorded; of its token only a hash is kept."""
 
     id: RunId
     chat_id: ChatId
@@ -96,7 +96,10 @@ class LiveRun:
     runtime: str
     handle: str
     """The runtime's own name for the process."""
-    token: str
+    image: str | None
+    token_hash: str
+    last_frame: int = 0
+    """Newest agent frame whose effects are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +155,7 @@ class TurnStore(Protocol):
     """The orchestrator's view of turns."""
 
     async def waiting(self, chat_id: ChatId) -> list[Turn]: ...
+    async def running_in(self, run_id: RunId) -> Started | None: ...
     async def waiting_chats(self) -> list[ChatId]: ...
     async def strand(self, live: Sequence[RunId]) -> int: ...
     async def cancelled(self, turn_ids: Sequence[TurnId]) -> list[TurnId]: ...
@@ -184,6 +188,7 @@ class RunStore(Protocol):
     """A run's view: frames and their effects."""
 
     async def open(self, run: LiveRun, now: datetime) -> None: ...
+    async def live(self) -> list[LiveRun]: ...
     async def end(self, run_id: RunId, reason: str, now: datetime) -> None: ...
     async def acknowledged(self, run_id: RunId, upto: int) -> None: ...
     async def kept_frames(self, run_id: RunId) -> list[KeptFrame]: ...

@@ -27,17 +27,18 @@ def assemble(
     `rows` are (role, blocks) in order. A tool use without a result gets the host's own record of it from
     `known_results` (tool use id → ok, content). Of the host's own tools (`host_tools`, by name) one without a record
     was certainly not carried out; any other may have happened, and the model is told so. A result that answers
-    nothing is dropped. Assistant blocks are handed on unchanged.
+    nothing is dropped. Assistant blocks are handed on unchanged, but for blank text.
     """
     known = known_results or {}
     messages: list[Message] = []
     pending: dict[str, str] = {}
     for role, blocks in rows:
         if role == "assistant":
-            if not blocks:
+            said = [block for block in blocks if not _blank(block)]
+            if not said or not messages:  # a conversation begins with a person's words
                 continue
             _answer(messages, pending, known)
-            _append(messages, "assistant", list(blocks))
+            _append(messages, "assistant", said)
             pending = {
                 str(b["id"]): NOT_CARRIED_OUT if b.get("name") in host_tools else INTERRUPTED
                 for b in blocks
@@ -55,9 +56,12 @@ def assemble(
                 _answer(messages, pending, known)
                 _append(messages, "user", keep)
     _answer(messages, pending, known)
-    while messages and messages[0]["role"] != "user":
-        messages.pop(0)
     return messages
+
+
+def _blank(block: Block) -> bool:
+    """The model says nothing now and then; the API does not take it back."""
+    return block.get("type") == "text" and not str(block.get("text", "")).strip()
 
 
 def _answer(messages: list[Message], pending: dict[str, str], known: Mapping[str, tuple[bool, str]]) -> None:

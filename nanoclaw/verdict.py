@@ -10,7 +10,7 @@ from nanoclaw.domain import Turn
 from nanoclaw.errors import OutageCause
 from nanoclaw.wire import AgentError, TurnEnd
 
-_INTERNAL = re.compile(r"<internal>(.*?)(?:</internal>|\Z)", re.DOTALL | re.IGNORECASE)
+_INTERNAL = re.compile(r"<(/?)internal\s*>", re.IGNORECASE)
 
 OUTAGE_TEXT: dict[str, str] = {
     "credentials": "The model refuses our key. Check ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) on the server.",
@@ -38,9 +38,16 @@ class Verdict:
 
 
 def strip_internal(text: str) -> tuple[str, str]:
-    """(what may be sent, what was internal); an unclosed tag hides everything behind it."""
-    internal = "\n".join(match.strip() for match in _INTERNAL.findall(text))
-    return _INTERNAL.sub("", text).strip(), internal
+    """(what may be sent, what was internal); an unclosed tag hides everything behind it, also inside of another."""
+    visible: list[str] = []
+    internal: list[str] = []
+    depth = at = 0
+    for tag in _INTERNAL.finditer(text):
+        (internal if depth else visible).append(text[at : tag.start()])
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        at = tag.end()
+    (internal if depth else visible).append(text[at:])
+    return "".join(visible).strip(), "\n".join(piece.strip() for piece in internal if piece.strip())
 
 
 def judge_end(turn: Turn, end: TurnEnd, *, empty_before: bool) -> Verdict:

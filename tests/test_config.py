@@ -136,6 +136,23 @@ def test_web_tools_are_offered_at_anthropic_alone_unless_they_are_switched_on(tm
     ).model.offers_web_tools
 
 
+def test_the_engine_is_the_one_of_the_file_else_of_docker_host_else_the_usual_one(tmp_path: Path) -> None:
+    toml = '[docker]\nsocket = "/run/mine.sock"'
+    there = "unix:///run/there.sock"
+    assert settings_of(tmp_path, toml, DOCKER_HOST=there).docker.socket == "unix:///run/mine.sock"
+    assert settings_of(tmp_path, DOCKER_HOST=there).docker.socket == there
+    assert settings_of(tmp_path).docker.socket == "unix:///var/run/docker.sock"
+
+
+def test_an_engine_elsewhere_does_no_harm_to_those_who_do_not_ask_for_one(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, DOCKER_HOST="ssh://there").agents.runtime == "auto"
+
+
+def test_the_certificates_may_lie_below_the_users_home(tmp_path: Path) -> None:
+    found = settings_of(tmp_path, '[docker]\nca_bundle = "~/ca.pem"').docker.ca_bundle
+    assert found == str(Path("~/ca.pem").expanduser())
+
+
 @pytest.mark.parametrize(
     ("line", "value"),
     [
@@ -199,8 +216,15 @@ MISTAKES: list[tuple[str, dict[str, str], str]] = [
     ("[agents]\nretry_delays_s = []", {}, "must be a list of 1 to 20 numbers of seconds"),
     ('[agents]\nretry_delays_s = ["5"]', {}, "must be a number of seconds"),
     ("[agents]\noutage_retry_s = 90", {}, "outage_retry_max_s (60) must not be less than outage_retry_s (90)"),
-    ('[agents]\nruntime = "docker"', {}, "not available in this version"),
-    ('[agents]\nruntime = "podman"', {}, 'must be one of "auto", "process", not "podman"'),
+    ('[agents]\nruntime = "podman"', {}, 'must be one of "auto", "docker", "process", not "podman"'),
+    ('[docker]\nsocket = "tcp://10.0.0.1:2375"', {}, "socket must be a Unix socket such as unix:///var/run/docker.sock"),
+    ('[docker]\nimage = "a b"', {}, "without spaces"),
+    ('[docker]\nca_bundle = "certs.pem"', {}, 'ca_bundle must be the absolute path of a file, not "certs.pem"'),
+    ("[docker]\ncpus = 0", {}, "cpus must be a number from 0.1 to 1024, not 0"),
+    ('[docker]\ncpus = "2"', {}, 'not "2"'),
+    ("[docker]\nmemory_mb = 16", {}, "memory_mb must be a whole number, from 128 to"),
+    ('[docker]\nnetwork = "host"', {}, 'network must be one of "none", "open", not "host"'),
+    ("[docker]\nprewarm = 1", {}, "prewarm must be true or false, not 1"),
     ('[model]\nname = "a b"', {}, "without spaces"),
     ('[model]\nbase_url = "ftp://x"', {}, "must be an address"),
     ('[telegram]\nbase_url = ""', {}, "must be an address"),
@@ -222,7 +246,8 @@ MISTAKES: list[tuple[str, dict[str, str], str]] = [
     ("", {"CONTAINER_TIMEOUT": "nan"}, "must be a number of milliseconds, not nan"),
     ("", {"LOG_LEVEL": "loud"}, "LOG_LEVEL in the environment must be one of"),
     ("", {"TZ": "Mars"}, "TZ in the environment must be the IANA name"),
-    ("", {"NANOCLAW_RUNTIME": "docker"}, "not available in this version"),
+    ("", {"NANOCLAW_RUNTIME": "podman"}, "NANOCLAW_RUNTIME in the environment must be one of"),
+    ("", {"NANOCLAW_RUNTIME": "docker", "DOCKER_HOST": "tcp://h:1"}, "DOCKER_HOST in the environment names an engine elsewhere"),
     ("", {"TELEGRAM_BASE_URL": "nowhere"}, "TELEGRAM_BASE_URL in the environment must be an address"),
     ("", {"ANTHROPIC_BASE_URL": "http://[::1"}, "must be an address"),
     ("", {"ANTHROPIC_BASE_URL": "http://a:99999999"}, "must be an address"),

@@ -85,7 +85,12 @@ def test_a_released_home_can_be_opened_again(root: Path) -> None:
 
 def test_a_child_process_does_not_keep_the_lock(root: Path) -> None:
     lock = Home(root).open()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False):
+    command = [sys.executable, "-c", "print('here', flush=True); input()"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, close_fds=False
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # its program runs: what it does not inherit is closed
         lock.release()
         Home(root).open().release()
 

@@ -20,6 +20,7 @@ from nanoclaw.wire import (
     HostResult,
     Interrupt,
     ModelEnd,
+    Text,
     WireError,
     decode,
     encode,
@@ -122,6 +123,11 @@ def test_missing_optional_fields_take_their_defaults() -> None:
 def test_text_that_is_no_unicode_travels_with_question_marks() -> None:
     line = encode(HostResult(turn="t", call="c", ok=True, content="a\ud800b"), 1)
     assert decode(line) == (1, HostResult(turn="t", call="c", ok=True, content="a?b"))
+
+
+def test_half_a_surrogate_pair_that_was_escaped_becomes_a_question_mark_and_a_whole_pair_is_kept() -> None:
+    line = rb'{"n":1,"t":"text","turn":"t","call":1,"text":"a\ud83db \uD83D\uDE00"}'
+    assert decode(line) == (1, Text(turn="t", call=1, text="a?b 😀"))
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"  \r\n"])

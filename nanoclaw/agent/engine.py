@@ -33,6 +33,7 @@ class Engine:
         self._limits = limits
         self._rounds = Rounds(link=link, tools=tools, limits=limits)
         self._own_offers = [tool.offer() for tool in tools.values()]
+        self._at_the_end = [tool.end_turn for tool in tools.values() if tool.end_turn]
 
     async def run(self, turn: Turn) -> None:
         """The whole turn, its last frame included. Raises HostGoneError."""
@@ -50,6 +51,8 @@ class Engine:
             work.cancel()
             stop.cancel()
             await asyncio.gather(work, stop, return_exceptions=True)
+            for end_turn in self._at_the_end:
+                await end_turn()
         if turn.interrupted.is_set():
             end: TurnEnd | AgentError = self._end(turn, "interrupted", "")
         elif not in_time:

@@ -116,7 +116,8 @@ def _call_lines(number: int, call: CallRow) -> list[str]:
         f"{bold(f'{number}.')} {call.kind} {call.tool_name} · {took} · {'ok' if call.success else 'FAILED'}"
     ]
     lines += [f"   {_used(call.usage)}"] if call.usage else []
-    lines += [f"   in: {cut(call.input, SHORT)}"] if call.input else []
+    # A model's input is the whole conversation; the trace only holds which call of the turn it was.
+    lines += [f"   in: {cut(call.input, SHORT)}"] if call.input and call.kind != "model" else []
     return [*lines, f"   out: {cut(call.output, SHORT)}"] if call.output else lines
 
 
@@ -124,7 +125,8 @@ def _used(used: UsageSum) -> str:
     if not used.requests:
         return "still running, not counted yet"
     cached = f" (+{tokens(used.cache_read_tokens)} cached)" if used.cache_read_tokens else ""
-    return f"{tokens(used.input_tokens)} in{cached}, {tokens(used.output_tokens)} out, {cost(used)}"
+    fresh = used.input_tokens + used.cache_creation_tokens
+    return f"{tokens(fresh)} in{cached}, {tokens(used.output_tokens)} out, {cost(used)}"
 
 
 def _sum_line(chain: Chain, now: datetime) -> str:

@@ -19,6 +19,7 @@ from nanoclaw.config.settings import (
     AgentSettings,
     AssistantSettings,
     DeliverySettings,
+    DockerSettings,
     LogSettings,
     ModelSettings,
     OrchestratorSettings,
@@ -32,11 +33,14 @@ from nanoclaw.config.values import Secret
 from nanoclaw.config.zone import system_zone
 from nanoclaw.errors import BadInputError
 
+_ENGINE_ADDRESS = "unix:///var/run/docker.sock"
+
 __all__ = [
     "ANTHROPIC_URL",
     "AgentSettings",
     "AssistantSettings",
     "DeliverySettings",
+    "DockerSettings",
     "LogSettings",
     "ModelSettings",
     "OrchestratorSettings",
@@ -68,6 +72,8 @@ def load(home: Path, environ: Mapping[str, str]) -> Settings:
     values = {**values_of(document), **overrides(environ, read_env_file(env_file))}
     if not values.get(("assistant", "timezone")):
         values["assistant", "timezone"] = system_zone()
+    if not values.get(("docker", "socket")):
+        values["docker", "socket"] = environ.get("DOCKER_HOST", "").strip() or _ENGINE_ADDRESS
     sections: dict[str, Any] = {
         name: kind(**{key: value for (section, key), value in values.items() if section == name})
         for name, kind in SECTIONS.items()
@@ -85,6 +91,11 @@ def _check_together(settings: Settings) -> None:
         raise BadInputError(
             f"{FILE}: [agents] outage_retry_max_s ({agents.outage_retry_max_s:g}) must not be less than "
             f"outage_retry_s ({agents.outage_retry_s:g})"
+        )
+    if agents.runtime == "docker" and not settings.docker.socket.startswith("unix://"):
+        raise BadInputError(
+            "DOCKER_HOST in the environment names an engine elsewhere, and agents need one on this machine; "
+            f"name its socket in {FILE}, [docker] socket"
         )
 
 

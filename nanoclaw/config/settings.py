@@ -11,7 +11,21 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from nanoclaw.config.values import Choice, Key, Line, Seconds, SecondsList, Secret, Url, Whole, Zone
+from nanoclaw.config.values import (
+    Choice,
+    EngineAddress,
+    FileName,
+    Key,
+    Line,
+    Number,
+    Seconds,
+    SecondsList,
+    Secret,
+    Switch,
+    Url,
+    Whole,
+    Zone,
+)
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
@@ -69,8 +83,8 @@ class ModelSettings:
 class AgentSettings:
     """`[agents]`: how agents run, and what happens when one fails."""
 
-    runtime: Literal["auto", "process"] = field(
-        default="auto", metadata={"rule": Choice(words=("auto", "process"), later=("docker",))}
+    runtime: Literal["auto", "docker", "process"] = field(
+        default="auto", metadata={"rule": Choice(words=("auto", "docker", "process"))}
     )
     max_concurrent: int = field(default=5, metadata={"rule": Whole(low=1, high=1000)})
     """Runs at the same time, of all groups."""
@@ -87,6 +101,35 @@ class AgentSettings:
     interrupt_grace_s: float = field(default=5.0, metadata={"rule": Seconds()})
     """An agent that is told to stop and does not do so by then is killed."""
     max_messages_per_prompt: int = field(default=10, metadata={"rule": Whole(low=1, high=1000)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerSettings:
+    """`[docker]`: the containers that agents live in. Sizes are binary: 1 MB is 1024 * 1024 bytes."""
+
+    socket: str = field(default="", metadata={"rule": EngineAddress()})
+    """Where the engine answers, `unix://…`. Empty in the file: DOCKER_HOST, else the usual place. Never empty once loaded."""
+    image: str = field(default="nanoclaw-agent", metadata={"rule": Line(spaces=False)})
+    base_image: str = field(default="python:3.11-slim-bookworm", metadata={"rule": Line(spaces=False)})
+    """What the agent image is built on: Debian or a child of it."""
+    ca_bundle: str = field(default="", metadata={"rule": FileName()})
+    """Certificates (PEM) that the build and the tools in the image trust besides the usual ones."""
+    memory_mb: int = field(default=2048, metadata={"rule": Whole(low=128, high=1_048_576)})
+    cpus: float = field(default=2.0, metadata={"rule": Number(low=0.1, high=1024)})
+    pids: int = field(default=256, metadata={"rule": Whole(low=16, high=100_000)})
+    file_size_mb: int = field(default=1024, metadata={"rule": Whole(low=1, high=1_048_576)})
+    """Of each single file that an agent writes."""
+    output_mb: int = field(default=64, metadata={"rule": Whole(low=4, high=65_536)})
+    """What an agent may print in its life. The container's log is our memory of its frames, and is never rotated."""
+    network: Literal["none", "open"] = field(
+        default="none", metadata={"rule": Choice(words=("none", "open"))}
+    )
+    """none: the proxy's socket is all there is. open: the internet, but neither this machine nor other agents."""
+    folder_quota_mb: int = field(default=4096, metadata={"rule": Whole(low=1, high=1_073_741_824)})
+    """Of a group's folder; a run that fills it is ended."""
+    disk_check_s: float = field(default=2.0, metadata={"rule": Seconds(low=0.05, high=3600)})
+    prewarm: bool = field(default=False, metadata={"rule": Switch()})
+    """Keeps one container started in advance, so that a first message need not wait for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +216,7 @@ class Settings:
     assistant: AssistantSettings = field(default_factory=AssistantSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     agents: AgentSettings = field(default_factory=AgentSettings)
+    docker: DockerSettings = field(default_factory=DockerSettings)
     orchestrator: OrchestratorSettings = field(default_factory=OrchestratorSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     telegram: TelegramSettings = field(default_factory=TelegramSettings)
@@ -215,6 +259,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "assistant": AssistantSettings,
     "model": ModelSettings,
     "agents": AgentSettings,
+    "docker": DockerSettings,
     "orchestrator": OrchestratorSettings,
     "delivery": DeliverySettings,
     "telegram": TelegramSettings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,11 +126,10 @@ class SecondsList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One of a few words. `other` are words that stand for one of them; `later` are not there yet."""
+    """One of a few words. `other` are words that stand for one of them."""
 
     words: tuple[str, ...]
     other: tuple[tuple[str, str], ...] = ()
-    later: tuple[str, ...] = ()
 
     def parse(self, text: str) -> object:
         return text.strip()
@@ -138,11 +138,54 @@ class Choice:
         word = value.lower() if isinstance(value, str) else ""
         word = dict(self.other).get(word, word)
         known = ", ".join(f'"{each}"' for each in self.words)
-        if word in self.later:
-            raise ValueError(f'cannot be "{word}": that is not available in this version; use one of {known}')
         if word not in self.words:
             raise ValueError(f"must be one of {known}, not {show(value)}")
         return word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number within limits, whole or not."""
+
+    low: float
+    high: float
+
+    def parse(self, text: str) -> object:
+        return Seconds().parse(text)
+
+    def check(self, value: object) -> float:
+        if not isinstance(value, int | float) or not _finite(value) or not self.low <= value <= self.high:
+            raise ValueError(f"must be a number from {self.low:g} to {self.high:g}, not {show(value)}")
+        return float(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """On or off."""
+
+    def parse(self, text: str) -> object:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+
+    def check(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false, not {show(value)}")  # noqa: TRY004 - one kind
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineAddress:
+    """Where a container engine answers: `unix://` and a path, or the path alone; empty: to be found out."""
+
+    def parse(self, text: str) -> object:
+        return text.strip()
+
+    def check(self, value: object) -> str:
+        if value == "":
+            return ""
+        path = value.removeprefix("unix://") if isinstance(value, str) else ""
+        if not path.startswith("/") or not path.isprintable():
+            raise ValueError(f"must be a Unix socket such as unix:///var/run/docker.sock, not {show(value)}")
+        return f"unix://{path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +259,22 @@ class File:
         if not isinstance(value, str) or "\0" in value:
             raise ValueError("must be the path of a file")
         return Path(value).expanduser().absolute()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileName:
+    """The absolute path of a file, `~` included; empty: none. Whether it is there is seen when it is needed."""
+
+    def parse(self, text: str) -> object:
+        return text
+
+    def check(self, value: object) -> str:
+        if value == "":
+            return ""
+        text = os.path.expanduser(value) if isinstance(value, str) and value.isprintable() else ""  # noqa: PTH111 - pathlib's raises for an unknown ~user
+        if not text.startswith("/"):
+            raise ValueError(f"must be the absolute path of a file, not {show(value)}")
+        return text
 
 
 def show(value: object) -> str:

@@ -115,12 +115,12 @@ class Proxy:
     def health(self) -> ProxyHealth:
         return self._health.state()
 
-    async def open_run(self, run_dir: Path, token: str, grant: Callable[[], RunGrant]) -> None:
+    async def open_run(self, run_dir: Path, token_hash: str, grant: Callable[[], RunGrant]) -> None:
         """Raises OutageError(cause="proxy") if the socket cannot be made."""
         if self._forwarder is None:
             raise RuntimeError("the proxy is not started")
         await self.close_run(run_dir)
-        run = _Run(run_dir / SOCKET_NAME, _hash(token), grant)
+        run = _Run(run_dir / SOCKET_NAME, bytes.fromhex(token_hash), grant)
         try:
             listening = _bind(run.path)
         except OSError as error:

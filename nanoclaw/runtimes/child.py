@@ -48,6 +48,7 @@ class ChildProcess:
 
     def __init__(self, process: Process, pipes: HostPipes, *, run_id: str, secret: str) -> None:
         self.handle = str(process.pid)
+        self.image: str | None = None
         self._process = process
         self._pipes = pipes
         self._secret = secret.encode()
@@ -91,6 +92,9 @@ class ChildProcess:
             self._kill()
         await asyncio.shield(self._end)
         self._pipes.close()
+
+    async def detach(self) -> None:
+        """A child dies with its host: there is nothing to let go."""
 
     async def exited(self) -> str:
         return await asyncio.shield(self._end)

@@ -32,6 +32,8 @@ class ProcessRuntime:
     """
 
     name = "process"
+    outlives_host = False
+    shell = False
 
     def __init__(
         self,
@@ -55,6 +57,9 @@ class ProcessRuntime:
     async def adopt(self) -> Mapping[RunId, AgentProcess]:
         """Never any: these agents die with the host."""
         return {}
+
+    async def share(self, run_dir: Path) -> None:
+        """These agents are our own user."""
 
     async def start(self, spec: RunSpec) -> ChildProcess:
         try:

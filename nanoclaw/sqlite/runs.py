@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -30,15 +29,30 @@ class Runs:
         self._trace = trace
 
     async def open(self, run: LiveRun, now: datetime) -> None:
-        token_hash = hashlib.sha256(run.token.encode()).hexdigest()
-        values = (run.id, run.chat_id, run.folder, run.runtime, token_hash, run.handle, stamp(now))
+        """The process has started; from now on it is adopted or ended, never forgotten."""
+        values = (run.id, run.chat_id, run.folder, run.runtime, run.token_hash, run.handle, run.image, stamp(now))
         await self._writer.do(
             lambda c: c.execute(
-                "INSERT INTO runs (id, chat_jid, group_folder, runtime, token_hash, handle, state, started_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'live', ?)",
+                "INSERT INTO runs (id, chat_jid, group_folder, runtime, token_hash, handle, image, state, started_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'live', ?)",
                 values,
             )
             and None
+        )
+
+    async def live(self) -> list[LiveRun]:
+        """Runs that had not ended when they were last heard of."""
+        sql = (
+            "SELECT id, chat_jid, group_folder, runtime, coalesce(handle, ''), image, token_hash, last_frame FROM runs"
+            " WHERE state = 'live'"
+        )
+        return await self._reader.call(
+            lambda c: [
+                LiveRun(
+                    id=r[0], chat_id=r[1], folder=r[2], runtime=r[3], handle=r[4], image=r[5], token_hash=r[6], last_frame=r[7]
+                )
+                for r in c.execute(sql)
+            ]
         )
 
     async def end(self, run_id: RunId, reason: str, now: datetime) -> None:
@@ -113,15 +127,10 @@ class Runs:
             c.execute("UPDATE turns SET model = ? WHERE id = ?", (frame.model, turn.id))
             if frame.ok and frame.content:
                 append(c, turn.session_id, turn.id, "assistant", frame.content, now)
-            output = {
-                "stop_reason": frame.stop_reason,
-                "usage": frame.usage,
-                "first_token_ms": frame.first_token_ms,
-            }
             call = ToolCall(
                 action_id=turn.action_id, tool_name=frame.model, started_at=now - timedelta(milliseconds=frame.duration_ms),
-                duration_ms=frame.duration_ms, success=frame.ok, input={"call": frame.call},
-                output=output if frame.ok else frame.error, kind="model", turn_id=turn.id,
+                duration_ms=frame.duration_ms, success=frame.ok, input={"call": frame.call, "first_token_ms": frame.first_token_ms},
+                output=_said(frame) if frame.ok else frame.error, kind="model", turn_id=turn.id,
             )  # fmt: skip
             self._trace.with_fact(c, [call, *_server_tools(frame, turn, now)], now)
 
@@ -205,6 +214,16 @@ class Runs:
         return ok, content
 
 
+def _said(frame: ModelEnd) -> str:
+    """What a model call brought, as a person reads it: the text, the tools that it wants, an unusual end."""
+    texts = [block["text"] for block in frame.content if block.get("type") == "text"]
+    wanted = [str(block.get("name")) for block in frame.content if block.get("type") == "tool_use"]
+    parts = ["".join(texts).strip(), f"[wants {', '.join(wanted)}]" if wanted else ""]
+    if frame.stop_reason not in ("end_turn", "tool_use"):
+        parts.append(f"[ended: {frame.stop_reason}]")
+    return " ".join(part for part in parts if part) or "[nothing]"
+
+
 def _refusal(frame: HostCall, tool: HostTool | None, group: Group | None, state: str | None) -> str:
     if tool is None:
         return f"There is no host tool named {frame.name}."
@@ -227,9 +246,9 @@ def _attempt(
     except HostToolRefusedError as error:
         c.execute("ROLLBACK TO host_tool")
         return False, str(error)
-    except sqlite3.OperationalError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a host tool (a plugin's, too) is supervised here; the agent is told
+    except Exception as error:  # a host tool (a plugin's, too) is supervised here; the agent is told
+        if is_away(error):
+            raise
         c.execute("ROLLBACK TO host_tool")
         return False, f"{call.name} failed inside the program: {type(error).__name__}"
     finally:

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from nanoclaw.domain import Action, Event, RunId, ToolCall, stamp
 from nanoclaw.errors import BadInputError
 from nanoclaw.ports import Clock, Migration, Tx
-from nanoclaw.sqlite import migrate, outbox, runs, trace, turns, usage
+from nanoclaw.sqlite import migrate, outbox, rows, runs, trace, turns, usage
 from nanoclaw.sqlite.connection import Connection, connect
 from nanoclaw.sqlite.mailbox import Mailbox
 from nanoclaw.sqlite.outbox import Outbox
@@ -117,6 +117,20 @@ class Store:
             )
 
         return await self.writer.do(work)
+
+    async def remember(self, key: str, value: str) -> str:
+        """The value that is stored under `key`; `value` if there was none, which is stored then."""
+
+        def work(c: sqlite3.Connection) -> str:
+            c.execute("INSERT OR IGNORE INTO router_state (key, value) VALUES (?, ?)", (key, value))
+            return str(rows.one(c, "SELECT value FROM router_state WHERE key = ?", key))
+
+        return await self.writer.do(work)
+
+    async def recall(self, key: str) -> str | None:
+        """The value that is stored under `key`."""
+        found = await self.read("SELECT value FROM router_state WHERE key = ?", (key,))
+        return str(found[0][0]) if found else None
 
     async def change(self, work: Callable[[Tx], T]) -> T:
         """One transaction of a caller's own."""

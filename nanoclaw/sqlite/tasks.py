@@ -237,10 +237,17 @@ def open_turns(c: sqlite3.Connection, task_id: TaskId) -> list[tuple[TurnId, Cha
     ).fetchall()
 
 
-def delete(c: sqlite3.Connection, task_id: TaskId) -> None:
+def running(c: sqlite3.Connection, *, task_id: TaskId | None = None, chat_id: ChatId | None = None) -> list[str]:
+    """Occurrences of the task, or in the chat, that are not over."""
+    sql = "SELECT id FROM occurrences WHERE state = 'running' AND (task_id = ? OR chat_jid = ?)"
+    return [row[0] for row in c.execute(sql, (task_id, chat_id))]
+
+
+def delete(c: sqlite3.Connection, task_id: TaskId, now: datetime) -> None:
     """The task and its run logs; the ledger of its occurrences stays."""
     c.execute(
-        "UPDATE occurrences SET state = 'deleted' WHERE task_id = ? AND state IN ('planned', 'running')",
-        (task_id,),
+        "UPDATE occurrences SET state = 'deleted', ended_at = ?, reason = 'the task was deleted' WHERE task_id = ?"
+        " AND state IN ('planned', 'running')",
+        (stamp(now), task_id),
     )
     c.execute("DELETE FROM scheduled_tasks WHERE id = ?", (task_id,))

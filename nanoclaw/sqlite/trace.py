@@ -18,6 +18,7 @@ MASKED_CHARS = 8 * MAX_CONTENT_BYTES
 LONGEST_SECRET_CHARS = 4096
 Row = Event | Action | ToolCall
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
 log = structlog.get_logger()
 
 _EVENT = """INSERT INTO event_log (id, timestamp, source, source_id, raw_content, summary, chat_jid, parent, disposition)
@@ -31,6 +32,8 @@ _TOOL = """INSERT INTO tool_call_log (id, action_id, timestamp, tool_name, input
 
 def cut(text: str, limit_bytes: int = MAX_CONTENT_BYTES) -> str:
     """At most `limit_bytes` of UTF-8, never inside a character."""
+    if text.isascii():
+        return text[:limit_bytes]
     # Half a surrogate pair becomes a question mark: nothing can store it.
     return text.encode("utf-8", "replace")[:limit_bytes].decode("utf-8", "ignore")
 
@@ -154,7 +157,7 @@ def _count_lost(connection: sqlite3.Connection, n: int) -> None:
 def _json(value: Any) -> str:
     """A value as JSON; as Python shows it, if it is none."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):
         return repr(value)
 

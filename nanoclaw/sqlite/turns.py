@@ -49,6 +49,26 @@ class Turns:
         )
         return await self._reader.call(lambda c: [rows.turn(r) for r in c.execute(sql, (chat_id,))])
 
+    async def running_in(self, run_id: RunId) -> Started | None:
+        """The turn that a run had in hand when the host ended, with what its `turn_start` needs should it be lost."""
+
+        def work(c: sqlite3.Connection) -> Started | None:
+            found = rows.one(c, "SELECT id FROM turns WHERE run_id = ? AND state = 'running'", run_id)
+            if found is None:
+                return None
+            turn = _turn(c, TurnId(found))
+            kept = "SELECT n FROM frames_out WHERE run_id = ? AND type = 'turn_start' AND turn_id = ?"
+            frame = rows.one(c, kept, run_id, turn.id)
+            return Started(
+                turn=turn,
+                frame=frame or 0,
+                transcript=_transcript(c, turn.session_id),
+                results=_results(c, turn.id),
+                resumed=True,
+            )
+
+        return await self._reader.call(work)
+
     async def waiting_chats(self) -> list[ChatId]:
         sql = "SELECT DISTINCT chat_jid FROM turns WHERE state = 'waiting'"
         return await self._reader.call(lambda c: [ChatId(r[0]) for r in c.execute(sql)])
@@ -115,12 +135,11 @@ class Turns:
         c.execute("UPDATE turns SET state = 'running', run_id = ? WHERE id = ?", (run_id, turn_id))
         frame = next_frame(c, run_id, "turn_start", turn_id, None)
         turn = _turn(c, turn_id)
-        results = c.execute("SELECT call_id, ok, content FROM host_calls WHERE turn_id = ?", (turn_id,))
         return Started(
             turn=turn,
             frame=frame,
             transcript=_transcript(c, turn.session_id),
-            results={call: (bool(ok), content) for call, ok, content in results},
+            results=_results(c, turn_id),
             resumed=resumed,
         )
 
@@ -250,7 +269,7 @@ def close_turn(c: sqlite3.Connection, trace: TraceWriter, turn: Turn, ending: En
     if ending.roll_back:
         c.execute("DELETE FROM transcript WHERE turn_id = ?", (turn.id,))
         _refused(c, turn)
-    elif ending.state == "answered":
+    elif ending.state in ("answered", "silent"):
         c.execute("UPDATE sessions SET refusals = 0 WHERE session_id = ?", (turn.session_id,))
     if turn.occurrence_id:
         occurrences.close(c, turn.occurrence_id, ending.state, ending.reason, ending.entry, now)
@@ -359,6 +378,11 @@ def take_frame(c: sqlite3.Connection, run_id: RunId, n: int) -> bool:
 
 def _turn(c: sqlite3.Connection, turn_id: TurnId) -> Turn:
     return rows.turn(c.execute(f"SELECT {rows.TURN} FROM turns WHERE id = ?", (turn_id,)).fetchone())  # noqa: S608
+
+
+def _results(c: sqlite3.Connection, turn_id: TurnId) -> dict[str, tuple[bool, str]]:
+    found = c.execute("SELECT call_id, ok, content FROM host_calls WHERE turn_id = ?", (turn_id,))
+    return {call: (bool(ok), content) for call, ok, content in found}
 
 
 def _transcript(c: sqlite3.Connection, session: SessionId) -> list[tuple[str, list[Block]]]:

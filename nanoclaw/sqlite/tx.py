@@ -23,7 +23,7 @@ from nanoclaw.domain import (
     TurnId,
     stamp,
 )
-from nanoclaw.sqlite import outbox, people, rows, tasks, turns
+from nanoclaw.sqlite import occurrences, outbox, people, rows, tasks, turns
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.stores import Ending
 
@@ -76,12 +76,18 @@ class SqliteTx:
             self._cancel_occurrences(task_id, "the task was paused")
 
     def delete_task(self, task_id: TaskId) -> None:
+        tasks.delete(self._c, task_id, self.now)
         self._cancel_occurrences(task_id, "the task was deleted")
-        tasks.delete(self._c, task_id)
 
     def _cancel_occurrences(self, task_id: TaskId, why: str) -> None:
         for turn_id, _ in tasks.open_turns(self._c, task_id):
             self._cancel_turn(turn_id, why)
+        self._skip(tasks.running(self._c, task_id=task_id), why)
+
+    def _skip(self, on_the_host: Sequence[str], why: str) -> None:
+        """Occurrences without a turn: the scheduler ends what is not in the ledger as running any more."""
+        for occurrence_id in on_the_host:
+            occurrences.close(self._c, occurrence_id, "cancelled", why, None, self.now)
 
     def cancel(self, chat_id: ChatId) -> tuple[list[TurnId], int]:
         """Ends the chat's open turns and messages as `cancelled`."""
@@ -97,6 +103,7 @@ class SqliteTx:
             " WHERE chat_jid = ? AND outcome = 'open'",
             (stamp(self.now), chat_id),
         )
+        self._skip(tasks.running(self._c, chat_id=chat_id), "stopped by the owner")
         return ended, int(open_now)
 
     def _cancel_turn(self, turn_id: TurnId, why: str) -> None:
@@ -106,15 +113,12 @@ class SqliteTx:
 
     def retry(self, ref: str) -> StoredMessage | str:
         """Opens a failed message again, by its number or by the id (or a prefix) of its turn."""
-        where, value = (
-            ("seq = ?", int(ref.lstrip("#"))) if ref.lstrip("#").isdigit() else ("turn_id GLOB ?", f"{ref}*")
-        )
-        if isinstance(value, str) and (len(ref) < 4 or any(sign in ref for sign in "*?[")):
+        number = ref.removeprefix("#")
+        found = self._with_outcome("seq = ?", int(number)) if number.isdecimal() and len(number) < 19 else None
+        if found is None and not number.isdecimal() and (len(ref) < 4 or any(sign in ref for sign in "*?[")):
             return "Give the number of the message, or at least 4 characters of its turn's id."
-        found = self._c.execute(
-            f"SELECT {rows.MESSAGE} FROM messages WHERE {where} AND outcome != 'open' ORDER BY seq DESC LIMIT 1",  # noqa: S608
-            (value,),
-        ).fetchone()
+        if found is None and len(ref) >= 4:
+            found = self._with_outcome("turn_id GLOB ?", f"{ref}*")
         if found is None:
             return f"No message with an outcome is known as {ref}."
         message = rows.message(found)
@@ -126,6 +130,12 @@ class SqliteTx:
             (message.seq,),
         )
         return message
+
+    def _with_outcome(self, where: str, value: str | int) -> tuple[Any, ...] | None:
+        """The newest such message."""
+        sql = f"SELECT {rows.MESSAGE} FROM messages WHERE {where} AND outcome != 'open' ORDER BY seq DESC LIMIT 1"  # noqa: S608 - our own text
+        row: tuple[Any, ...] | None = self._c.execute(sql, (value,)).fetchone()
+        return row
 
     def new_session(self, folder: Folder) -> None:
         self._c.execute("DELETE FROM sessions WHERE group_folder = ?", (folder,))

@@ -1,6 +1,7 @@
 """A proxy between a client on its Unix socket and the fake Messages API, with a ledger that remembers."""
 
 import asyncio
+import hashlib
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +27,11 @@ ASK: dict[str, Any] = {
     "max_tokens": 100,
     "messages": [{"role": "user", "content": "hello"}],
 }
+
+
+def hashed(token: str) -> str:
+    """What the proxy is given of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 @dataclass
@@ -154,7 +160,7 @@ async def house(
             )
         )
         made = House(proxy, api, ledger, folder, client, TurnId("turn-1"))
-        await proxy.open_run(folder, TOKEN, made.grant)
+        await proxy.open_run(folder, hashed(TOKEN), made.grant)
         yield made
 
 
@@ -181,7 +187,7 @@ async def instead(
     proxy = Proxy(upstream=upstream, ledger=h.ledger, clock=FixedClock(NOW), **settings)
     await proxy.start()
     try:
-        await proxy.open_run(h.run_dir, TOKEN, h.grant)
+        await proxy.open_run(h.run_dir, hashed(TOKEN), h.grant)
         yield proxy
     finally:
         await proxy.stop()

@@ -50,7 +50,7 @@ async def test_another_runs_token_does_not_open_this_runs_socket() -> None:
     async with house() as h:
         other = h.run_dir / "other"
         other.mkdir()
-        await h.proxy.open_run(other, "token-of-another-run", h.grant)
+        await h.proxy.open_run(other, hashed("token-of-another-run"), h.grant)
         async with h.post(token="token-of-another-run") as answer:
             assert answer.status == 401
 
@@ -150,8 +150,8 @@ async def test_a_stale_socket_is_replaced_and_a_second_opening_takes_the_new_tok
         other = h.run_dir / "other"
         other.mkdir()
         (other / "api.sock").touch()
-        await h.proxy.open_run(other, "any", h.grant)
-        await h.proxy.open_run(h.run_dir, "new-token", h.grant)
+        await h.proxy.open_run(other, hashed("any"), h.grant)
+        await h.proxy.open_run(h.run_dir, hashed("new-token"), h.grant)
         async with h.post(token="new-token") as answer:
             assert answer.status == 200
         async with h.post() as answer:
@@ -161,7 +161,7 @@ async def test_a_stale_socket_is_replaced_and_a_second_opening_takes_the_new_tok
 async def test_a_folder_that_cannot_hold_a_socket_is_an_outage_of_the_proxy() -> None:
     async with house() as h:
         with pytest.raises(OutageError) as caught:
-            await h.proxy.open_run(h.run_dir / "missing", "any", h.grant)
+            await h.proxy.open_run(h.run_dir / "missing", hashed("any"), h.grant)
         assert caught.value.cause == "proxy"
         assert str(h.run_dir) not in caught.value.safe
 
@@ -175,7 +175,7 @@ async def test_a_grant_that_fails_is_a_500_and_the_next_request_is_served() -> N
                 raise error
             return h.grant()
 
-        await h.proxy.open_run(h.run_dir, TOKEN, grant)  # type: ignore[arg-type]
+        await h.proxy.open_run(h.run_dir, hashed(TOKEN), grant)  # type: ignore[arg-type]
         async with h.post() as answer:
             assert answer.status == 500
             assert "no such run" not in await answer.text()

@@ -82,13 +82,13 @@ class Service:
         for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.errors)):
             if stream is not None:
                 self.readers.append(asyncio.create_task(self._collect(stream, into)))
+        self.readers.append(asyncio.create_task(self._tell_end()))
 
     async def ended(self) -> int:
         """Its exit code, once it is gone and all that it printed is here."""
         async with asyncio.timeout(WITHIN_S):
-            code = await self.process.wait()
             await asyncio.gather(*self.readers)
-        return code
+            return await self.process.wait()
 
     async def until(self, look: Callable[[], T | None], *, timeout_s: float = WITHIN_S) -> T:
         """The first result of `look` that is not None; it is asked at every line that is printed."""
@@ -96,13 +96,16 @@ class Service:
 
     def story(self) -> str:
         return "\n".join(
-            ["--- the service's output:", *self.lines[-200:], "--- and its errors:", *self.errors]
+            ["--- the service's output:", *self.lines[-60:], "--- and its errors:", *self.errors]
         )
 
     async def _collect(self, stream: asyncio.StreamReader, into: list[str]) -> None:
         async for line in stream:
             into.append(line.decode("utf-8", "replace").rstrip("\n"))
             self.changes.notify()
+
+    async def _tell_end(self) -> None:
+        await self.process.wait()
         self.changes.notify()
 
 
@@ -367,7 +370,7 @@ class House:
 
     def story(self) -> str:
         """Everything for a failure's report."""
-        said = [f"{sent.chat_id}: {sent.text}" for sent in self.tg.sent[-20:]]
+        said = [f"{sent.chat_id}: {sent.text[:300]}" for sent in self.tg.sent[-12:]]
         service = self.past[-1].story() if self.past else "no service was started"
         return "\n".join([*said, f"problems: {self.api.problems}", service])
 

@@ -39,6 +39,7 @@ async def test_a_question_that_needs_two_tools_is_answered_and_explained(house: 
     calls = re.findall(r"^\d\. (\w+) (\S+) · [\d.]+ ?m?s · ok$", why, re.MULTILINE)
     assert [name for kind, name in calls if kind == "tool"] == ["write", "read"]
     assert sum(kind == "model" for kind, _ in calls) == 3
+    assert "out: [wants write]" in why
     assert (house.root / "groups" / "telegram_ada" / "notes.md").read_text() == "milk and bread"
 
 

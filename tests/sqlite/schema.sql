@@ -30,7 +30,7 @@ CREATE TABLE registered_groups(jid TEXT PRIMARY KEY, name TEXT NOT NULL, folder 
 
 CREATE TABLE router_state(key TEXT PRIMARY KEY, value TEXT NOT NULL)WITHOUT ROWID;
 
-CREATE TABLE runs(id TEXT PRIMARY KEY, chat_jid TEXT NOT NULL, group_folder TEXT NOT NULL, runtime TEXT NOT NULL, token_hash TEXT NOT NULL, handle TEXT, state TEXT NOT NULL CHECK(state IN('live', 'ended')), last_frame INTEGER NOT NULL DEFAULT 0, last_host_frame INTEGER NOT NULL DEFAULT 0, started_at TEXT NOT NULL, ended_at TEXT, exit_reason TEXT);
+CREATE TABLE runs(id TEXT PRIMARY KEY, chat_jid TEXT NOT NULL, group_folder TEXT NOT NULL, runtime TEXT NOT NULL, token_hash TEXT NOT NULL, handle TEXT, state TEXT NOT NULL CHECK(state IN('live', 'ended')), last_frame INTEGER NOT NULL DEFAULT 0, last_host_frame INTEGER NOT NULL DEFAULT 0, started_at TEXT NOT NULL, ended_at TEXT, exit_reason TEXT, image TEXT);
 
 CREATE TABLE scheduled_tasks(id TEXT PRIMARY KEY, group_folder TEXT NOT NULL, chat_jid TEXT NOT NULL, prompt TEXT NOT NULL, schedule_type TEXT NOT NULL, schedule_value TEXT NOT NULL, next_run TEXT, last_run TEXT, last_result TEXT, status TEXT DEFAULT 'active', created_at TEXT NOT NULL, context_mode TEXT DEFAULT 'isolated', script TEXT, workflow_id TEXT, kind TEXT NOT NULL DEFAULT 'prompt', zone TEXT, saved_state TEXT);
 

@@ -45,7 +45,7 @@ async def test_the_event_of_a_message_is_there_exactly_when_the_message_is(tmp_p
         joined = "SELECT e.source, e.summary, e.disposition FROM messages m JOIN event_log e ON e.id = m.event_id WHERE seq = ?"
         assert vault.rows(joined, seq) == [("telegram", "Message from Ada: hello", "stored")]
         with pytest.raises(RuntimeError):
-            await vault.store.change(lambda tx: _log_and_fail(tx))
+            await vault.store.change(_log_and_fail)
         assert vault.value("SELECT count(*) FROM event_log") == 1
 
 
@@ -126,7 +126,10 @@ async def test_parents_are_written_before_their_children_in_whatever_order_they_
     async with opened(tmp_path) as vault:
         await vault.store.write_trace([call(action.id), action, event], [NOW] * 3, 0)
 
-        sql = "SELECT count(*) FROM tool_call_log t JOIN action_log a ON a.id = t.action_id JOIN event_log e ON e.id = a.triggered_by"
+        sql = (
+            "SELECT count(*) FROM tool_call_log t JOIN action_log a ON a.id = t.action_id"
+            " JOIN event_log e ON e.id = a.triggered_by"
+        )
         assert vault.value(sql) == 1
         assert counter(vault, "orphaned") == 0
 
@@ -205,7 +208,7 @@ async def test_the_roll_ups_and_counters_equal_a_recount(tmp_path_factory: pytes
                 row = call(None, tool_name=key, success=what == "tool", started_at=at)
             await vault.store.write_trace([row], [at], 0)
 
-        bucket = "substr({0}, 1, 14) || printf('%02d', substr({0}, 15, 2) / 15 * 15) || ':00.000Z'".format("timestamp")
+        bucket = "substr(timestamp, 1, 14) || printf('%02d', substr(timestamp, 15, 2) / 15 * 15) || ':00.000Z'"
         recount = vault.rows(
             f"SELECT {bucket}, 'event', source, count(*) FROM event_log GROUP BY 1, 3"
             f" UNION ALL SELECT {bucket}, 'action', action_type, count(*) FROM action_log GROUP BY 1, 3"

@@ -57,8 +57,9 @@ class Vault:
 
     async def run(self, run_id: RunId = RUN, group: Group = FAMILY) -> RunId:
         live = LiveRun(
-            id=run_id, chat_id=group.chat_id, folder=group.folder, runtime="process", handle="4711", token="t0ken"
-        )
+            id=run_id, chat_id=group.chat_id, folder=group.folder, runtime="process", handle="4711", image=None,
+            token_hash="5e884898",
+        )  # fmt: skip
         await self.store.runs.open(live, self.clock.now())
         return run_id
 

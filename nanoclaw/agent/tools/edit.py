@@ -7,16 +7,17 @@ from functools import partial
 from typing import Any
 
 from nanoclaw.agent.tools.errors import ToolError
-from nanoclaw.agent.tools.paths import Root
+from nanoclaw.agent.tools.paths import Root, Roots
 from nanoclaw.agent.tools.tool import Param, Tool
 
 MAX_BYTES = 10_000_000
 
 
-def edit_tool(root: Root) -> Tool:
+def edit_tool(roots: Roots) -> Tool:
     return Tool(
         name="edit",
-        about="Replace a piece of text in a file of this group's folder. `old` must match exactly and be unique.",
+        about="Replace a piece of text in a file of this group's folder. `old` must match exactly and be unique."
+        + roots.about,
         params={
             "path": Param(type="string", about="Path of the file, relative to the group's folder."),
             "old": Param(type="string", about="The text to replace, exactly as it stands in the file."),
@@ -24,13 +25,13 @@ def edit_tool(root: Root) -> Tool:
             "all": Param(type="boolean", about="Replace every occurrence.", required=False),
         },
         read_only=False,
-        run=partial(_run, root),
+        run=partial(_run, roots),
     )
 
 
-async def _run(root: Root, given: dict[str, Any]) -> str:
+async def _run(roots: Roots, given: dict[str, Any]) -> str:
     return await asyncio.to_thread(
-        _edit, root, given["path"], given["old"], given["new"], given.get("all", False)
+        _edit, roots.of(given["path"]), given["path"], given["old"], given["new"], given.get("all", False)
     )
 
 

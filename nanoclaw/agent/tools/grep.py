@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from nanoclaw.agent.tools.paths import Root
+from nanoclaw.agent.tools.paths import Roots
 from nanoclaw.agent.tools.search import Search
 from nanoclaw.agent.tools.tool import Param, Tool
 
 
-def grep_tool(root: Root, search: Search) -> Tool:
+def grep_tool(roots: Roots, search: Search) -> Tool:
     return Tool(
         name="grep",
-        about="Search the text files of this group's folder for a regular expression (Python's; (?i) ignores case).",
+        about="Search the text files of this group's folder for a regular expression (Python's; (?i) ignores case)."
+        + roots.about,
         params={
             "pattern": Param(type="string", about="The regular expression, matched against each line."),
             "path": Param(
@@ -24,15 +25,17 @@ def grep_tool(root: Root, search: Search) -> Tool:
             ),
         },
         read_only=True,
-        run=partial(_run, root, search),
+        run=partial(_run, roots, search),
     )
 
 
-async def _run(root: Root, search: Search, given: dict[str, Any]) -> str:
+async def _run(roots: Roots, search: Search, given: dict[str, Any]) -> str:
+    path = given.get("path", ".")
+    root = roots.of(path)
     job = {
         "kind": "grep",
         "pattern": given["pattern"],
-        "parts": root.parts(given.get("path", ".")),
+        "parts": root.parts(path),
         "glob": given.get("glob"),
     }
-    return await search.run(job) or "No line matches."
+    return await search.run(root, job) or "No line matches."

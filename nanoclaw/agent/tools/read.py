@@ -7,33 +7,33 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO
 
-from nanoclaw.agent.tools.paths import Root
+from nanoclaw.agent.tools.paths import Roots
 from nanoclaw.agent.tools.tool import Param, Tool
 
 SHOWN_BYTES = 90_000
 """Below the cap on any tool's output, so that the note at the end survives."""
 
 
-def read_tool(root: Root) -> Tool:
+def read_tool(roots: Roots) -> Tool:
     return Tool(
         name="read",
-        about="Read a text file in this group's folder. Long files are cut; go on with offset.",
+        about="Read a text file in this group's folder. Long files are cut; go on with offset." + roots.about,
         params={
             "path": Param(type="string", about="Path of the file, relative to the group's folder."),
             "offset": Param(type="integer", about="First line to show, from 1.", required=False, minimum=1),
             "limit": Param(type="integer", about="Number of lines to show.", required=False, minimum=1),
         },
         read_only=True,
-        run=partial(_run, root),
+        run=partial(_run, roots),
     )
 
 
-async def _run(root: Root, given: dict[str, Any]) -> str:
-    return await asyncio.to_thread(_read, root, given["path"], given.get("offset", 1), given.get("limit"))
+async def _run(roots: Roots, given: dict[str, Any]) -> str:
+    return await asyncio.to_thread(_read, roots, given["path"], given.get("offset", 1), given.get("limit"))
 
 
-def _read(root: Root, path: str, offset: int, limit: int | None) -> str:
-    with root.file(path) as file:
+def _read(roots: Roots, path: str, offset: int, limit: int | None) -> str:
+    with roots.of(path).file(path) as file:
         if b"\0" in file.read(8192):
             return f"{path} is a binary file of {file.seek(0, 2)} bytes; it cannot be shown as text."
         file.seek(0)

@@ -27,13 +27,12 @@ _START = (
 class Search:
     """One search at a time or several; each is a child that also ends itself when its time is over."""
 
-    def __init__(self, root: Root, *, limit_s: float, output_bytes: int) -> None:
-        self._root = root
+    def __init__(self, *, limit_s: float, output_bytes: int) -> None:
         self._limit_s = limit_s
         self._output_bytes = output_bytes
 
-    async def run(self, job: dict[str, Any]) -> str:
-        """What the search found, with a note if it is not all; empty if nothing. Raises ToolError."""
+    async def run(self, root: Root, job: dict[str, Any]) -> str:
+        """What the search beneath `root` found, with a note if it is not all; empty if nothing. Raises ToolError."""
         package = str(Path(nanoclaw.__file__).parent.parent)
         try:
             child = await asyncio.create_subprocess_exec(
@@ -46,7 +45,8 @@ class Search:
         except OSError as error:
             raise ToolError(f"The search could not be started: {error.strerror}.") from error
         try:
-            return await self._converse(child, {**job, "root": self._root.folder, "limit_s": self._limit_s})
+            where = {"root": root.folder, "extra": bool(root.prefix)}
+            return await self._converse(child, {**job, **where, "limit_s": self._limit_s})
         finally:
             await asyncio.shield(_end(child))
 

@@ -43,14 +43,14 @@ def main() -> None:
 
 def find(job: dict[str, Any]) -> Iterator[str]:
     """The lines of the answer. Raises ToolError for a job that cannot work."""
-    root, parts = Root(job["root"]), tuple(job["parts"])
+    root, parts = Root(job["root"], extra=job["extra"]), tuple(job["parts"])
     if job["kind"] == "glob":
         return _glob(root, parts, glob_regex(job["glob"]))
     return _grep(root, parts, job["pattern"], job["glob"] or "**")
 
 
 def _glob(root: Root, parts: tuple[str, ...], names: re.Pattern[str]) -> Iterator[str]:
-    matching = (path for path, _, _ in _files(root, parts) if names.fullmatch(path))
+    matching = (root.prefix + path for path, _, _ in _files(root, parts) if names.fullmatch(path))
     yield from itertools.islice(matching, MAX_NAMES)
     if next(matching, None) is not None:
         yield f"[there are more than {MAX_NAMES}]"
@@ -66,7 +66,7 @@ def _grep(root: Root, parts: tuple[str, ...], wanted: str, glob: str) -> Iterato
     whole_path = "/" in glob
     for path, name, fd in _files(root, parts):
         if names.fullmatch(path if whole_path else name):
-            yield from _matches(pattern, path, name, fd)
+            yield from _matches(pattern, root.prefix + path, name, fd)
 
 
 def glob_regex(glob: str) -> re.Pattern[str]:

@@ -23,6 +23,7 @@ class Param:
     about: str
     required: bool = True
     minimum: int | None = None
+    maximum: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class Tool:
     read_only: bool
     """Read-only tools of one answer run side by side."""
     run: Callable[[dict[str, Any]], Awaitable[str]]
+    end_turn: Callable[[], Awaitable[None]] | None = None
+    """Called when a turn is over, however it ended: nothing that the tool began may go on after that."""
 
     def offer(self) -> dict[str, Any]:
         """The tool as the Messages API wants it described."""
@@ -43,6 +46,8 @@ class Tool:
             properties[name] = {"type": param.type, "description": param.about}
             if param.minimum is not None:
                 properties[name]["minimum"] = param.minimum
+            if param.maximum is not None:
+                properties[name]["maximum"] = param.maximum
         schema = {
             "type": "object",
             "properties": properties,
@@ -62,5 +67,7 @@ class Tool:
                 wrong.append(f"{name} must be of type {param.type}")
             elif param.minimum is not None and given[name] < param.minimum:
                 wrong.append(f"{name} must be at least {param.minimum}")
+            elif param.maximum is not None and given[name] > param.maximum:
+                wrong.append(f"{name} must be at most {param.maximum}")
         if wrong:
             raise ToolError(f"Bad input for {self.name}: {'; '.join(wrong)}.")

@@ -44,7 +44,7 @@ class LocalChannel:
     prefix = inbound.PREFIX
     capabilities = Capabilities(
         guarantee="exactly once, or labelled ↻ if the terminal went away in mid-send",
-        keeps_for_us="nothing is kept: while I am away a terminal cannot connect",
+        keeps_for_us="Nothing is kept: while I am away a terminal cannot connect",
         receipts=True,
     )
 

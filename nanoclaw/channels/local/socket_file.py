@@ -21,7 +21,7 @@ def listen(path: Path) -> socket.socket:
             f"the socket path {path} is too long ({len(os.fsencode(path))} bytes, {_MAX_PATH_BYTES - 4} at most)",
             safe="The path of the home folder is too long for a socket.",
         )
-    _check_free(path)
+    check_free(path)
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -49,7 +49,8 @@ def remove(path: Path, inode: int) -> None:
         return
 
 
-def _check_free(path: Path) -> None:
+def check_free(path: Path) -> None:
+    """Raises BadInputError if somebody answers at `path`, or something else lies there. Changes nothing."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

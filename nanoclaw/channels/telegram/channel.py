@@ -108,7 +108,8 @@ class TelegramChannel:
         return self._standing.health()
 
     def reachable(self, chat_id: ChatId) -> bool:
-        return chat_id.startswith(PREFIX) and self._standing.state not in {"down", "stopped"}
+        served = self._sender is not None and self._standing.state not in {"down", "stopped"}
+        return chat_id.startswith(PREFIX) and served
 
     def split(self, text: str) -> list[str]:
         return split(text, PART_UNITS, utf16_len)

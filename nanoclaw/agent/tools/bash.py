@@ -1,0 +1,156 @@
+"""bash: the shell, in containers only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping
+from typing import Any
+
+from nanoclaw.agent.limits import Limits
+from nanoclaw.agent.link import complain
+from nanoclaw.agent.tools import processes
+from nanoclaw.agent.tools.errors import ToolError
+from nanoclaw.agent.tools.output import Output
+from nanoclaw.agent.tools.tool import Param, Tool
+
+TIMEOUT_S = 120
+MAX_TIMEOUT_S = 600
+NOTES_BYTES = 1000
+"""Kept back of the cap on any tool's output, so that the notes at the end survive."""
+_OURS = ("NANOCLAW_", "ANTHROPIC_", "PYTHON", "BASH")
+"""What such a variable says is for the agent program (or would make bash read a file first)."""
+
+
+def shell_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What commands get of the agent's environment: neither the run's token nor the way to the proxy.
+
+    This protects against accidents: `env` in an answer, a script that reports its environment, a library that picks up
+    a key. It is no wall. Whoever is in the container is the same user as the agent, can look for the token in what
+    other processes there were started with, and finds the socket by its path. It then gets what the agent has: the
+    model, while this run has a turn, on this group's account. The credentials themselves never enter a container.
+    """
+    kept = {name: value for name, value in environ.items() if not name.startswith(_OURS) and name != "ENV"}
+    return {"PATH": os.defpath, **kept, "TERM": "dumb"}
+
+
+def bash_tool(folder: str, environment: Mapping[str, str], limits: Limits) -> Tool:
+    shell = Shell(folder, environment, limits)
+    return Tool(
+        name="bash",
+        about="Run a bash command in this group's folder. Each call is a shell of its own: `cd` and variables do not "
+        "last. Nothing can be typed in. What still runs in the background goes on until your turn ends.",
+        params={
+            "command": Param(type="string", about="The command, as in `bash -c`; several lines will do."),
+            "timeout_s": Param(
+                type="integer",
+                about=f"Seconds until the command is ended, {TIMEOUT_S} if left out, {MAX_TIMEOUT_S} at most.",
+                required=False,
+                minimum=1,
+                maximum=MAX_TIMEOUT_S,
+            ),
+        },
+        read_only=False,
+        run=shell.run,
+        end_turn=shell.end,
+    )
+
+
+class Shell:
+    """Runs one command at a time. Whatever a turn's commands leave running ends with the turn, daemons included."""
+
+    def __init__(self, folder: str, environment: Mapping[str, str], limits: Limits) -> None:
+        self._folder = folder
+        self._environment = dict(environment)
+        self._limits = limits
+        self._not_ours: frozenset[int] | None = None
+        """Children that others of this program had when the turn's first command began; None before that."""
+        self._child: Process | None = None
+        self._outputs: list[Output] = []
+
+    async def run(self, given: dict[str, Any]) -> str:
+        """What the command printed, and how it ended. Raises ToolError if it did not end in time."""
+        command, limit_s = _checked(given["command"]), given.get("timeout_s", TIMEOUT_S)
+        if self._not_ours is None:
+            processes.adopt_orphans()
+            self._not_ours = processes.children()
+        output, theirs = await Output.open(self._limits.tool_output_bytes - NOTES_BYTES)
+        self._outputs.append(output)
+        try:
+            async with asyncio.timeout(limit_s):
+                code = await self._execute(command, theirs)
+        except TimeoutError:
+            await asyncio.shield(self.end())
+            note = f"stopped after {limit_s} s, together with all that bash still ran in this turn"
+            raise ToolError(_with_note(output.text(), note)) from None
+        except asyncio.CancelledError:
+            await asyncio.shield(self.end())
+            raise
+        output.take_rest()
+        return _with_note(output.text(), _ended(code) + self._left_running())
+
+    async def _execute(self, command: str, output: int) -> int:
+        try:
+            self._child = await asyncio.create_subprocess_exec(
+                *("/bin/bash", "--noprofile", "--norc", "-c", command),
+                cwd=self._folder,
+                env=self._environment,
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+        return await self._child.wait()
+
+    def _left_running(self) -> str:
+        count = len(processes.running(self._not_ours or ()))
+        if count == 0:
+            return ""
+        return f"; still running in the background: {count} process{'' if count == 1 else 'es'}"
+
+    async def end(self) -> None:
+        """Ends everything that commands of this turn have left running."""
+        if self._not_ours is None:
+            return
+        child = self._child
+        awaited = {child.pid} if child and child.returncode is None else set()
+        left = await processes.end_all(
+            but_for=self._not_ours, awaited=awaited, patience_s=self._limits.shell_end_s
+        )
+        if left:
+            complain(f"bash: {left} processes could not be ended")
+        elif child:
+            await child.wait()
+        for output in self._outputs:
+            output.take_rest()
+            output.close()
+        self._outputs.clear()
+        self._child = self._not_ours = None
+
+
+def _checked(command: str) -> str:
+    try:
+        command.encode()
+    except UnicodeEncodeError:
+        raise ToolError("A command must be valid Unicode text.") from None
+    if "\0" in command:
+        raise ToolError("A command cannot contain a NUL character.")
+    return command
+
+
+def _ended(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def _with_note(text: str, note: str) -> str:
+    return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}[{note}]"

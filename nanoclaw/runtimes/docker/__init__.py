@@ -1,0 +1,1 @@
+"""Agents in containers: the engine, the runtime, the image."""

@@ -1,0 +1,138 @@
+"""The way out in the store: a decision is kept once, each part's state is known at every instant, also across a kill."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from nanoclaw.domain import Action, ActionId, OutboxPart, ToolCall
+from nanoclaw.stores import Head
+from tests.sqlite.vault import FAMILY, MAIN, NOW, Vault, after_a_kill, entry, opened
+
+
+def call(*, success: bool = True) -> ToolCall:
+    return ToolCall(action_id=None, tool_name="channel.sendMessage", started_at=NOW, duration_ms=1, success=success)
+
+
+async def head(vault: Vault) -> Head:
+    found = await vault.store.outbox.head(FAMILY.chat_id, "conversation")
+    assert found
+    return found
+
+
+async def begun(vault: Vault, *texts: str) -> Head:
+    """An entry whose first part is being sent."""
+    await vault.store.outbox.put(entry("\n".join(texts)), NOW)
+    await vault.store.outbox.begin((await head(vault)).entry.id, texts)
+    return await head(vault)
+
+
+async def states(vault: Vault) -> list[tuple[str, int]]:
+    return [(part.state, part.attempts) for part in (await head(vault)).parts]
+
+
+async def sent(vault: Vault, at: Head, part: OutboxPart, *, last: bool) -> None:
+    await vault.store.outbox.sent(at.entry, part, f"p{part.index}", call(), last=last, now=NOW)
+
+
+async def test_the_same_decision_is_stored_once(tmp_path: Path) -> None:
+    action = Action(action_type="message_sent", triggered_by=None)
+    async with opened(tmp_path) as vault:
+        put = vault.store.outbox.put
+        stored = await asyncio.gather(
+            put(entry("one", key="k"), NOW, action), put(entry("two", key="k"), NOW, Action(action_type="x", triggered_by=None))
+        )
+
+        assert stored == [True, False]
+        assert vault.rows("SELECT text FROM outbox") == [("one",)]
+        assert vault.value("SELECT count(*) FROM action_log") == 1
+
+
+async def test_an_entry_comes_back_as_it_was_put_even_after_a_kill(tmp_path: Path) -> None:
+    given = entry(
+        "hi", thread="5", reply_to="m1", due=NOW, expires=NOW + timedelta(hours=1), action_id=ActionId("a"), lane="command"
+    )
+    async with opened(tmp_path) as vault:
+        await vault.store.outbox.put(given, NOW)
+        async with after_a_kill(vault) as found:
+            at = await found.store.outbox.head(FAMILY.chat_id, "command")
+            assert at
+            assert (at.entry, at.created_at, at.parts) == (given, NOW, [])
+
+
+async def test_a_lane_is_a_line_and_lanes_are_apart(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        for text in ("one", "two"):
+            await vault.store.outbox.put(entry(text), NOW)
+        await vault.store.outbox.put(entry("status", lane="command"), NOW)
+        await vault.store.outbox.put(entry("elsewhere", group=MAIN), NOW)
+
+        lanes = await vault.store.outbox.unsent_lanes()
+        assert sorted(lanes) == [
+            (MAIN.chat_id, "conversation"), (FAMILY.chat_id, "command"), (FAMILY.chat_id, "conversation"),
+        ]  # fmt: skip
+        first = await head(vault)
+        assert first.entry.text == "one"
+        await vault.store.outbox.begin(first.entry.id, ["one"])
+        await sent(vault, first, (await head(vault)).parts[0], last=True)
+        assert (await head(vault)).entry.text == "two"
+
+
+async def test_each_part_is_marked_before_it_is_sent_and_the_last_one_ends_the_entry(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        at = await begun(vault, "a", "b")
+        assert await states(vault) == [("sending", 1), ("queued", 0)]
+
+        await sent(vault, at, at.parts[0], last=False)
+        assert await states(vault) == [("sent", 1), ("sending", 1)]
+
+        await sent(vault, at, at.parts[1], last=True)
+        assert vault.rows("SELECT state, done_at FROM outbox") == [("sent", "2026-11-20T09:00:00.000Z")]
+        assert vault.rows("SELECT platform_id FROM outbox_parts ORDER BY part") == [("p0",), ("p1",)]
+        assert await vault.store.outbox.unsent_lanes() == []
+
+
+async def test_what_was_being_sent_at_a_kill_is_uncertain_and_what_was_not_is_queued(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        at = await begun(vault, "a", "b", "c")
+        await sent(vault, at, at.parts[0], last=False)
+        async with after_a_kill(vault) as found:
+            assert (await found.store.recover()).uncertain_parts == 1
+            assert await states(found) == [("sent", 1), ("uncertain", 1), ("queued", 0)]
+
+
+async def test_what_was_only_decided_at_a_kill_is_sent_without_doubt(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        await vault.store.outbox.put(entry("hi"), NOW)
+        async with after_a_kill(vault) as found:
+            assert (await found.store.recover()).uncertain_parts == 0
+            assert (await head(found)).parts == []
+
+
+@pytest.mark.parametrize("state", ["queued", "uncertain"])
+async def test_a_part_that_was_not_sent_says_why_and_counts_its_tries(tmp_path: Path, state: str) -> None:
+    async with opened(tmp_path) as vault:
+        at = await begun(vault, "a")
+        await vault.store.outbox.not_sent(
+            at.parts[0], state=state, error="no route", next_try=NOW + timedelta(seconds=5), call=call(success=False), now=NOW  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert await states(vault) == [(state, 1)]
+        assert vault.rows("SELECT error, next_try FROM outbox_parts") == [("no route", "2026-11-20T09:00:05.000Z")]
+
+        await vault.store.outbox.sending(at.parts[0])
+        assert await states(vault) == [("sending", 2)]
+        assert vault.rows("SELECT success FROM tool_call_log") == [(0,)]
+
+
+async def test_what_is_given_up_fails_with_its_reason_and_keeps_what_was_sent(tmp_path: Path) -> None:
+    failed = Action(action_type="delivery_failed", triggered_by=None, failed=True)
+    async with opened(tmp_path) as vault:
+        at = await begun(vault, "a", "b")
+        await sent(vault, at, at.parts[0], last=False)
+        await vault.store.outbox.give_up(at.entry, "blocked", failed, call(success=False), NOW)
+
+        assert vault.rows("SELECT state, error FROM outbox_parts ORDER BY part") == [("sent", None), ("failed", "blocked")]
+        assert vault.value("SELECT state FROM outbox") == "failed"
+        assert vault.rows("SELECT action_type, failed FROM action_log") == [("delivery_failed", 1)]
+        assert await vault.store.outbox.unsent_lanes() == []
