@@ -104,6 +104,8 @@ class _Outage:
     sentence: str
     delay_s: float
     may_probe: bool = False
+    probe: ChatId | None = None
+    """Who tries, or tried last."""
     timer: asyncio.TimerHandle | None = None
     told: set[ChatId] = field(default_factory=set)
 
@@ -117,6 +119,8 @@ class GroupQueue(Generic[R]):
         self._chats: dict[ChatId, _Chat[R]] = {}
         self._line: deque[ChatId] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closings: set[asyncio.Task[None]] = set()
+        """Runs on their way out: waited for, never cancelled, so that no agent is left behind."""
         self._outage: _Outage | None = None
         self._closing = False
 
@@ -199,6 +203,7 @@ class GroupQueue(Generic[R]):
         runs = [(chat.chat_id, chat.run) for chat in self._chats.values() if chat.run is not None]
         await asyncio.gather(
             *(self._worker.close_run(chat_id, run, "the service stops") for chat_id, run in runs),
+            *self._closings,
             return_exceptions=True,
         )
         for task in self._tasks:
@@ -246,6 +251,7 @@ class GroupQueue(Generic[R]):
             chat.idle_timer.cancel()
         if self._outage:
             self._outage.may_probe = False
+            self._outage.probe = chat.chat_id
         self._own(self._work(chat, self._worker.serve), f"work {chat.chat_id}")
 
     def _evict(self) -> bool:
@@ -258,7 +264,7 @@ class GroupQueue(Generic[R]):
 
     def _close(self, chat: _Chat[R], reason: str) -> None:
         chat.closing = True  # nobody starts a second agent in this chat before the first one is gone
-        self._own(self._closed(chat, reason), f"close {chat.chat_id}")
+        self._own(self._closed(chat, reason), f"close {chat.chat_id}", self._closings)
 
     async def _closed(self, chat: _Chat[R], reason: str) -> None:
         run, chat.run = chat.run, None
@@ -299,7 +305,7 @@ class GroupQueue(Generic[R]):
             self._begin_outage(chat, served)
         elif served.what in ("done", "retry"):
             self._end_outage()
-        elif self._outage and self._outage.timer is None:
+        elif self._outage and self._outage.timer is None and self._outage.probe == chat.chat_id:
             self._outage.may_probe = True  # this chat had nothing to try it with
         if served.what == "retry":
             chat.again = False
@@ -308,6 +314,8 @@ class GroupQueue(Generic[R]):
         self._after(chat)
 
     def _after(self, chat: _Chat[R]) -> None:
+        if self._closing:
+            return
         if chat.again and not chat.closing and chat.retry is None and not chat.waiting:
             chat.again = False
             self._enqueue(chat)
@@ -369,11 +377,21 @@ class GroupQueue(Generic[R]):
             self._pump()
 
     def _tell(self, chat_id: ChatId, outage: _Outage) -> None:
-        if chat_id not in outage.told:
+        if chat_id not in outage.told and not self._closing:
             outage.told.add(chat_id)
             self._own(self._worker.outage(chat_id, outage.cause, outage.sentence), f"outage {chat_id}")
 
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _own(
+        self, work: Coroutine[Any, Any, None], name: str, among: set[asyncio.Task[None]] | None = None
+    ) -> None:
+        tasks = self._tasks if among is None else among
+        task = asyncio.create_task(_supervised(work, name), name=name)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def _supervised(work: Coroutine[Any, Any, None], name: str) -> None:
+    try:
+        await work
+    except Exception:  # closing a run or telling a chat went wrong: the queue goes on
+        log.exception("queue.task_failed", task=name)

@@ -33,6 +33,8 @@ class Engine:
         self._limits = limits
         self._rounds = Rounds(link=link, tools=tools, limits=limits)
         self._own_offers = [tool.offer() for tool in tools.values()]
+        self.spent = False
+        """Something of a turn goes on after it and cannot be ended: only the end of the program ends that."""
         self._at_the_end = [tool.end_turn for tool in tools.values() if tool.end_turn]
 
     async def run(self, turn: Turn) -> None:
@@ -52,7 +54,7 @@ class Engine:
             stop.cancel()
             await asyncio.gather(work, stop, return_exceptions=True)
             for end_turn in self._at_the_end:
-                await end_turn()
+                self.spent |= not await end_turn()
         if turn.interrupted.is_set():
             end: TurnEnd | AgentError = self._end(turn, "interrupted", "")
         elif not in_time:

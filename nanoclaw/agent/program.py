@@ -9,7 +9,7 @@ import os
 import nanoclaw
 from nanoclaw.agent.engine import Engine
 from nanoclaw.agent.limits import Limits
-from nanoclaw.agent.link import HostGoneError, Link
+from nanoclaw.agent.link import HostGoneError, Link, complain
 from nanoclaw.agent.model import Model
 from nanoclaw.agent.turn import Turn
 from nanoclaw.wire import WIRE_VERSION, Close, FollowUp, Frame, Hello, HostResult, Interrupt, TurnStart
@@ -82,6 +82,9 @@ class Program:
             await self._engine.run(turn)
             if self._turns.get(turn.id) is turn:
                 del self._turns[turn.id]
+            if self._engine.spent:
+                complain("what a turn had started could not be ended: this run ends with it")
+                break
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.close_grace_s):
                 await self._link.acked(self._link.sent)

@@ -155,11 +155,13 @@ def _count_lost(connection: sqlite3.Connection, n: int) -> None:
 
 
 def _json(value: Any) -> str:
-    """A value as JSON; as Python shows it, if it is none."""
+    """A value as JSON; as Python shows it, if it is none; by its type, if it cannot even be shown."""
     try:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError):
         return repr(value)
+    except Exception:  # noqa: BLE001 - a foreign value may fail in any way; that must not cost the rows beside it
+        return f"<{type(value).__name__}>"
 
 
 def _bucket(at: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent_host import AgentHost, inside, script
-
 from nanoclaw.testing.messages_api import MessagesApi, Reply
+from tests.agent.agent_host import AgentHost, inside, script
 
 NOTE = {"name": "note", "description": "Host tool.", "input_schema": {"type": "object"}}
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_host import inside, short_dir, turn_start
-from played import NOTE, Played
 
 from nanoclaw.agent.tools.tool import Tool
 from nanoclaw.testing.messages_api import (
@@ -30,6 +28,8 @@ from nanoclaw.wire import (
     TurnEnd,
     encode,
 )
+from tests.agent.agent_host import inside, short_dir, turn_start
+from tests.agent.played import NOTE, Played
 
 
 @pytest.fixture

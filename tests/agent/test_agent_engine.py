@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from agent_host import QUICK, inside, script, short_dir, turn_start
-from played import NOTE, Played, last_blocks
 
 from nanoclaw.testing.messages_api import (
     MessagesApi,
@@ -24,6 +22,8 @@ from nanoclaw.wire import (
     Text,
     TurnEnd,
 )
+from tests.agent.agent_host import QUICK, inside, script, short_dir, turn_start
+from tests.agent.played import NOTE, Played, last_blocks
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_host import QUICK, inside, script, short_dir, turn_start
 
 from nanoclaw.agent.limits import Limits
 from nanoclaw.testing.messages_api import Cut, Fault, Garbage, Hang, MessagesApi, Status, say, use
 from nanoclaw.wire import AgentError, FollowUp, HostCall, Interrupt, ModelEnd, ModelStart, TurnEnd
+from tests.agent.agent_host import QUICK, inside, script, short_dir, turn_start
 
 NOTE = {"name": "note", "description": "Host tool.", "input_schema": {"type": "object"}}
 REFUSED = {"x-nanoclaw-refused": "no open turn"}

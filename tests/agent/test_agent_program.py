@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agent_host import TIMEOUT_S, child, child_environment, script, short_dir, turn_start
 
 from nanoclaw.testing.messages_api import MessagesApi, say, tool_block, use, use_all
 from nanoclaw.wire import (
@@ -28,6 +27,7 @@ from nanoclaw.wire import (
     TurnEnd,
     encode,
 )
+from tests.agent.agent_host import TIMEOUT_S, child, child_environment, script, short_dir, turn_start
 
 HOST_TOOL = {"name": "send_message", "description": "Send.", "input_schema": {"type": "object"}}
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_host import QUICK, short_dir, turn_start
-from played import NOTE, Played, last_blocks
 
 from nanoclaw.agent.tools.tool import Tool
 from nanoclaw.testing.messages_api import (
@@ -27,6 +25,8 @@ from nanoclaw.wire import (
     ToolStart,
     TurnEnd,
 )
+from tests.agent.agent_host import QUICK, short_dir, turn_start
+from tests.agent.played import NOTE, Played, last_blocks
 
 
 @pytest.fixture

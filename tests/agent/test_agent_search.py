@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_host import QUICK
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoclaw.agent.tools.errors import ToolError
 from nanoclaw.agent.tools.search_child import glob_regex
 from nanoclaw.agent.tools.table import own_tools
+from tests.agent.agent_host import QUICK
 
 
 @pytest.fixture

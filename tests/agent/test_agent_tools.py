@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_host import QUICK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from nanoclaw.agent.tools.errors import ToolError
 from nanoclaw.agent.tools.paths import Root
 from nanoclaw.agent.tools.table import own_tools
 from nanoclaw.agent.tools.tool import Param, Tool
+from tests.agent.agent_host import QUICK
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from channel_doubles import Gate, RealClock
-
 from nanoclaw.channels.telegram import TelegramChannel, TelegramSettings
 from nanoclaw.ports import Clock
 from nanoclaw.testing.telegram_api import TelegramApi
+from tests.channels.channel_doubles import Gate, RealClock
 
 Offset = tuple[int, datetime] | None
 

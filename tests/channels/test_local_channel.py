@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from channel_doubles import Gate, RealClock, eventually, part
 
 from nanoclaw.channels.local import LocalChannel, LocalClient
 from nanoclaw.channels.local.lines import (
@@ -34,6 +33,7 @@ from nanoclaw.channels.local.lines import (
 )
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import BadInputError, SendRetryError, SendUncertainError, StoreUnavailableError
+from tests.channels.channel_doubles import Gate, RealClock, eventually, part
 
 MAIN = ChatId("local:main")
 

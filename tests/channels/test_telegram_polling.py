@@ -6,13 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from channel_doubles import Gate, eventually
-from telegram_house import Offset, quick, running
 
 from nanoclaw.channels.telegram import TelegramChannel, looks_like_token
 from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.testing.clock import FixedClock
 from nanoclaw.testing.telegram_api import TelegramApi, hang, status
+from tests.channels.channel_doubles import Gate, eventually
+from tests.channels.telegram_house import Offset, quick, running
 
 
 async def test_a_message_arrives_with_its_cursor() -> None:

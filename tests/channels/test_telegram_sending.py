@@ -6,14 +6,14 @@ import asyncio
 import re
 
 import pytest
-from channel_doubles import Gate, RealClock, eventually, part
-from telegram_house import from_gate, quick, running
 
 from nanoclaw.channels.telegram import TelegramChannel, TelegramSettings
 from nanoclaw.channels.telegram.pacing import Pacing
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import SendPermanentError, SendRetryError, SendUncertainError
 from nanoclaw.testing.telegram_api import Fault, TelegramApi, drop_after, drop_before, hang_after, status
+from tests.channels.channel_doubles import Gate, RealClock, eventually, part
+from tests.channels.telegram_house import from_gate, quick, running
 
 
 async def test_a_part_is_sent_as_html_and_its_id_returned() -> None:

@@ -1,8 +1,8 @@
 """A proxy between a client on its Unix socket and the fake Messages API, with a ledger that remembers."""
 
 import asyncio
-import hashlib
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field

@@ -9,7 +9,7 @@ import pytest
 from nanoclaw.domain import TurnId
 from nanoclaw.errors import OutageError
 from nanoclaw.testing.messages_api import Hang
-from tests.proxy.house import ASK, TOKEN, house
+from tests.proxy.house import ASK, TOKEN, hashed, house
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import os
 import signal
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from nanoclaw.agent.limits import Limits
-from nanoclaw.agent.link import complain
 from nanoclaw.agent.tools import processes
 from nanoclaw.agent.tools.errors import ToolError
 from nanoclaw.agent.tools.output import Output
@@ -112,24 +112,28 @@ class Shell:
             return ""
         return f"; still running in the background: {count} process{'' if count == 1 else 'es'}"
 
-    async def end(self) -> None:
-        """Ends everything that commands of this turn have left running."""
+    async def end(self) -> bool:
+        """Ends everything that commands of this turn have left running; False if that did not work."""
         if self._not_ours is None:
-            return
+            return True
         child = self._child
-        awaited = {child.pid} if child and child.returncode is None else set()
-        left = await processes.end_all(
+        awaited: set[int] = set()
+        if child and child.returncode is None:
+            awaited.add(child.pid)
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        all_ended = await processes.end_all(
             but_for=self._not_ours, awaited=awaited, patience_s=self._limits.shell_end_s
         )
-        if left:
-            complain(f"bash: {left} processes could not be ended")
-        elif child:
+        if child and all_ended:
             await child.wait()
         for output in self._outputs:
             output.take_rest()
             output.close()
         self._outputs.clear()
-        self._child = self._not_ours = None
+        if all_ended:
+            self._child = self._not_ours = None
+        return all_ended
 
 
 def _checked(command: str) -> str:

@@ -11,8 +11,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
@@ -37,42 +38,51 @@ def _prctl(option: int, value: int) -> None:
             raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The processes at one moment, by their parents, each with whether it has ended."""
+
+    children: dict[int, list[tuple[int, bool]]]
+    whole: bool
+    """False: some went while we looked. Who forks and ends all the time may be missed with all of its kind."""
+
+    def running(self, but_for: Collection[int]) -> set[int]:
+        found: set[int] = set()
+        to_see = [os.getpid()]
+        while to_see:
+            for pid, ended in self.children.get(to_see.pop(), ()):
+                if pid not in but_for:
+                    to_see.append(pid)
+                    found.update(() if ended else (pid,))
+        return found
+
+
 def children() -> frozenset[int]:
     """Our own children, those included that have ended and that nobody has asked about."""
-    return frozenset(pid for pid, _ in _all_processes().get(os.getpid(), ()))
+    return frozenset(pid for pid, _ in _look().children.get(os.getpid(), ()))
 
 
 def running(but_for: Collection[int]) -> set[int]:
     """Every process below this one that has not ended, without `but_for` and what is below those."""
-    everyone = _all_processes()
-    found: set[int] = set()
-    to_see = [os.getpid()]
-    while to_see:
-        for pid, ended in everyone.get(to_see.pop(), ()):
-            if pid not in but_for:
-                to_see.append(pid)
-                found.update(() if ended else (pid,))
-    return found
+    return _look().running(but_for)
 
 
-async def end_all(*, but_for: Collection[int], awaited: Collection[int], patience_s: float) -> int:
-    """Ends everything below this process; how many are left when `patience_s` is over.
+async def end_all(*, but_for: Collection[int], awaited: Collection[int], patience_s: float) -> bool:
+    """Ends everything below this process; False if there may be something left when `patience_s` is over.
 
     Children in `awaited` are ended, too, but somebody else asks for their exit codes.
     """
     loop = asyncio.get_running_loop()
     over = loop.time() + patience_s
-    quiet = 0
-    while True:
-        left = _freeze(but_for)
-        for pid in left:
+    while loop.time() < over:
+        for pid in _freeze(but_for):
             _send(pid, signal.SIGKILL)
-        _bury({*but_for, *awaited})
-        # Once is not enough: whoever forks and ends in mid-look may have been missed with all of its kind.
-        quiet = 0 if left else quiet + 1
-        if quiet == 2 or loop.time() > over:
-            return len(left)
+        after = _look()
+        _bury(after, {*but_for, *awaited})
+        if after.whole and not after.running(but_for):
+            return True
         await asyncio.sleep(_LOOK_AGAIN_S)
+    return False
 
 
 def _freeze(but_for: Collection[int]) -> set[int]:
@@ -88,9 +98,9 @@ def _freeze(but_for: Collection[int]) -> set[int]:
     return frozen
 
 
-def _bury(but_for: Collection[int]) -> None:
+def _bury(look: _Look, but_for: Collection[int]) -> None:
     """Takes the exit codes of children that we only adopted; the others' belong to whoever started them."""
-    for pid, ended in _all_processes().get(os.getpid(), ()):
+    for pid, ended in look.children.get(os.getpid(), ()):
         if ended and pid not in but_for:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -101,18 +111,23 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _all_processes() -> dict[int, list[tuple[int, bool]]]:
-    """Each process that can be seen, by its parent, and whether it has ended."""
+def _look() -> _Look:
     found: dict[int, list[tuple[int, bool]]] = {}
+    whole = True
     for pid in _pids():
-        with suppress(OSError):  # it has gone in the meantime
+        try:
             with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - a kernel file, and there may be hundreds
                 # `pid (name) state parent …`; the name may contain anything, parentheses too.
                 state, parent = file.read().rpartition(b")")[2].split()[:2]
-            found.setdefault(int(parent), []).append((pid, state in (b"Z", b"X")))
-    return found
+        except OSError:
+            whole = False
+            continue
+        found.setdefault(int(parent), []).append((pid, state in (b"Z", b"X")))
+    return _Look(found, whole)
 
 
-def _pids() -> Iterator[int]:
-    with suppress(FileNotFoundError):
-        yield from (int(name) for name in os.listdir("/proc") if name.isdigit())
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names alone
+    except FileNotFoundError:
+        return []

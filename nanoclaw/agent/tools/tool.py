@@ -36,8 +36,8 @@ class Tool:
     read_only: bool
     """Read-only tools of one answer run side by side."""
     run: Callable[[dict[str, Any]], Awaitable[str]]
-    end_turn: Callable[[], Awaitable[None]] | None = None
-    """Called when a turn is over, however it ended: nothing that the tool began may go on after that."""
+    end_turn: Callable[[], Awaitable[bool]] | None = None
+    """Called when a turn is over, however it ended. False: something that the tool began may still go on."""
 
     def offer(self) -> dict[str, Any]:
         """The tool as the Messages API wants it described."""
