@@ -40,6 +40,16 @@ from nanoclaw.wire import (
     encode_ack,
 )
 
+_WRITE_S = 60.0
+"""An agent that takes nothing in for so long is beyond help."""
+_MAX_FRAMES, _MAX_HOST_CALLS = 20_000, 200
+"""Of one turn; pieces of text are not counted. No honest agent comes near."""
+_MAX_IDLE_LINES = 10_000
+"""Lines in a run that change nothing: empty, repeated, of no turn."""
+_MAX_NUMBER = 2**62
+_PAUSE_LINES = 64
+"""After so many lines everybody else has a go: an agent that floods us must not hold up the loop."""
+
 log = structlog.get_logger()
 
 
@@ -50,6 +60,8 @@ class Died:
     reason: str
     outage: OutageCause | None = None
     """Set when not the agent but what it runs in is in trouble."""
+    final: bool = False
+    """Another try would end the same way: the turn fails, with this reason."""
 
 
 Ended = tuple[int, TurnEnd | AgentError] | Died
@@ -65,6 +77,9 @@ class _Serving:
     host_calls: set[str] = field(default_factory=set)
     step: str = "thinking"
     tools: int = 0
+    frames: int = 0
+    calls: int = 0
+    """Requests to the host, repeated ones included."""
     tokens: dict[str, int] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0})
 
 
@@ -99,9 +114,16 @@ class AgentRun:
         """Agent frames up to this one have had their effects in a former life of the host."""
         self._write_lock = asyncio.Lock()
         self._notes: set[asyncio.Task[None]] = set()
+        self._acked = 0
+        """The agent has our frames up to this one."""
+        self._idle_lines = 0
+        self._odd: set[str] = set()
+        """What was logged of the kinds of frames that no honest agent sends."""
         self.dead: str | None = None
         """Why the run is over, once it is."""
         self._outage: OutageCause | None = None
+        self._doom: Died | None = None
+        """Why we end it, whatever its own end looks like."""
 
     @property
     def turn(self) -> Turn | None:
@@ -142,7 +164,7 @@ class AgentRun:
         self._reader = asyncio.create_task(self._read(), name=f"run {self.id[:8]}")
         await self._greeted(30.0)
         with suppress(ConnectionError):  # it has ended meanwhile; what it said is read all the same
-            await self._process.write(b"\n" + encode_ack(Ack(upto=known)))
+            await self._write(b"\n" + encode_ack(Ack(upto=known)))
             for kept in await self._store.kept_frames(self.id):
                 frame = turn_start if kept.type == TurnStart.type else _frame(kept)
                 if frame:
@@ -171,12 +193,12 @@ class AgentRun:
         self._serving = self._served = serving
         try:
             if self.dead:
-                return Died(reason=self.dead, outage=self._outage)
+                return self._doom or Died(reason=self.dead, outage=self._outage)
             await self._send(n, frame)
             return await serving.ended
         except (ConnectionError, OutageError) as error:
             outage = error.cause if isinstance(error, OutageError) else self._outage
-            return Died(reason=self.dead or str(error), outage=outage)
+            return self._doom or Died(reason=self.dead or str(error), outage=outage)
         finally:
             self._serving = None
 
@@ -190,20 +212,33 @@ class AgentRun:
         serving = self._serving
         if serving is None:
             return
-        with suppress(ConnectionError, OutageError, StoreUnavailableError):
-            n = await self._store.reserve(self.id, "interrupt", serving.turn.id)
-            await self._send(n, Interrupt(turn=serving.turn.id))
+        with suppress(ConnectionError, OutageError, StoreUnavailableError, TimeoutError):
+            async with asyncio.timeout(grace_s):  # it may read nothing any more
+                n = await self._store.reserve(self.id, "interrupt", serving.turn.id)
+                await self._send(n, Interrupt(turn=serving.turn.id))
         done, _ = await asyncio.wait([serving.ended], timeout=grace_s)
         if not done and self._serving is serving:
-            self._over(f"did not obey an interrupt within {grace_s:g} s")
+            await self.kill(f"did not obey an interrupt within {grace_s:g} s")
+
+    async def kill(self, reason: str) -> None:
+        """Ends the process at once; its turn has its last word."""
+        self._over(reason)
+        await self._process.stop(0)
+
+    async def abort(self, why: Died) -> None:
+        """Ends the process at once; `why` is the last word on its turn, unless the agent was done before."""
+        if self.dead is None:
+            self._doom = why
             await self._process.stop(0)
+            self._over(why.reason)
 
     async def stop(self, grace_s: float) -> str:
         """Ends the process and the reader; says how it ended."""
         if self.dead is None and grace_s > 0:
-            with suppress(ConnectionError, OutageError, StoreUnavailableError):
-                n = await self._store.reserve(self.id, "close", None)
-                await self._send(n, Close())
+            with suppress(ConnectionError, OutageError, StoreUnavailableError, TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    n = await self._store.reserve(self.id, "close", None)
+                    await self._send(n, Close())
         await self._process.stop(grace_s)
         reason = await self._process.exited()
         if self._reader:
@@ -213,14 +248,25 @@ class AgentRun:
         return reason
 
     async def _send(self, n: int, frame: Frame) -> None:
-        async with self._write_lock:
-            await self._process.write(encode(frame, n))
+        await self._write(encode(frame, n))
+
+    async def _write(self, data: bytes) -> None:
+        """Raises ConnectionError, also for an agent that reads nothing."""
+        try:
+            async with asyncio.timeout(_WRITE_S), self._write_lock:
+                await self._process.write(data)
+        except TimeoutError as error:
+            self._over("the agent does not read what it is sent")
+            raise ConnectionResetError("the agent does not read what it is sent") from error
 
     async def _read(self) -> None:
-        reason = "the agent ended"
+        reason, lines = "the agent ended", 0
         try:
             async for line in self._process.lines():
                 await self._line(line)
+                lines += 1
+                if lines % _PAUSE_LINES == 0:
+                    await asyncio.sleep(0)
             reason = await self._process.exited()
         except WireError as error:
             reason = f"the agent cannot be understood: {error}"
@@ -238,7 +284,7 @@ class AgentRun:
 
     def _over(self, reason: str) -> None:
         if self.dead is None:
-            self.dead = reason
+            self.dead = self._doom.reason if self._doom else reason
         if not self._hello.done():
             self._hello.set_exception(
                 OutageError(
@@ -247,17 +293,19 @@ class AgentRun:
             )
             self._hello.exception()  # somebody may have stopped waiting
         if self._serving and not self._serving.ended.done():
-            self._serving.ended.set_result(Died(reason=self.dead, outage=self._outage))
+            self._serving.ended.set_result(self._doom or Died(reason=self.dead, outage=self._outage))
 
     async def _line(self, line: bytes) -> None:
         got = decode(line)
         if got is None:
+            self._idle()
             return
         if isinstance(got, Ack):
             self._note_ack(got.upto)
             return
         n, frame = got
         if n <= self._taken:
+            self._idle("run.repeated_frame", type=frame.type, n=n)
             return
         if n != self._taken + 1:
             raise WireError(f"frame {n} came after {self._taken}")
@@ -274,18 +322,34 @@ class AgentRun:
     async def acknowledge(self, n: int) -> None:
         """Everything up to agent frame `n` is durable. For a turn's last word this is the caller's to say."""
         with suppress(ConnectionError):
-            async with self._write_lock:
-                await self._process.write(encode_ack(Ack(upto=n)))
+            await self._write(encode_ack(Ack(upto=n)))
+
+    def _idle(self, odd: str | None = None, **facts: object) -> None:
+        """A line that changes nothing. `odd`: no honest agent sends it; each kind is logged once in a run."""
+        self._idle_lines += 1
+        if self._idle_lines > _MAX_IDLE_LINES:
+            raise WireError("line after line that changes nothing")
+        if odd and odd not in self._odd:
+            self._odd.add(odd)
+            log.warning(odd, run=self.id, chat=self.chat_id, **facts)
 
     def _note_ack(self, upto: int) -> None:
-        """Forgets kept host frames; nobody waits for that."""
-        task = asyncio.create_task(self._forget(upto), name=f"ack {self.id[:8]}")
-        self._notes.add(task)
-        task.add_done_callback(self._notes.discard)
+        """Forgets kept host frames; nobody waits for that. One task at a time, however many the agent sends."""
+        if upto <= self._acked:
+            self._idle()
+            return
+        self._acked = min(upto, _MAX_NUMBER)
+        if not self._notes:
+            task = asyncio.create_task(self._forget(), name=f"ack {self.id[:8]}")
+            self._notes.add(task)
+            task.add_done_callback(self._notes.discard)
 
-    async def _forget(self, upto: int) -> None:
-        with suppress(StoreUnavailableError):  # they are sent again at worst, and dropped by their number
-            await self._store.acknowledged(self.id, upto)
+    async def _forget(self) -> None:
+        forgotten = 0
+        while forgotten < self._acked:
+            forgotten = self._acked
+            with suppress(StoreUnavailableError):  # they are sent again at worst, and dropped by their number
+                await self._store.acknowledged(self.id, forgotten)
 
     async def _take(self, n: int, frame: Frame) -> TurnEnd | AgentError | None:
         """The effects of one frame, durable on return. The last word of the turn is the caller's to make durable."""
@@ -294,9 +358,10 @@ class AgentRun:
             return None
         serving = self._serving
         if serving is None or getattr(frame, "turn", None) != serving.turn.id:
-            log.debug("run.stray_frame", run=self.id, type=frame.type)
+            self._stray(frame)
             return None
         turn, now = serving.turn, self._clock.now()
+        self._count(serving, frame)
         if isinstance(frame, ToolStart):
             serving.inputs[frame.call] = dict(frame.input)
             serving.step = frame.name
@@ -323,6 +388,20 @@ class AgentRun:
         elif isinstance(frame, TurnEnd | AgentError):
             return frame
         return None
+
+    def _stray(self, frame: Frame) -> None:
+        """Late words on the turn that has just ended are nothing; any other turn is none of this agent's business."""
+        turn = str(getattr(frame, "turn", ""))[:40]
+        late = self._served is not None and turn == self._served.turn.id
+        self._idle(None if late else "run.stray_frame", type=frame.type, turn=turn)
+
+    def _count(self, serving: _Serving, frame: Frame) -> None:
+        serving.frames += not isinstance(frame, Text)
+        serving.calls += isinstance(frame, HostCall)
+        if serving.frames > _MAX_FRAMES:
+            raise WireError(f"more than {_MAX_FRAMES} frames in one turn")
+        if serving.calls > _MAX_HOST_CALLS:
+            raise WireError(f"more than {_MAX_HOST_CALLS} requests to the host in one turn")
 
     def _replay(self, frame: Frame) -> None:
         """A frame whose effects are in the store: only what this object has to know of it."""

@@ -7,6 +7,8 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -240,8 +242,8 @@ class App:
         if model.offline:
             from nanoclaw.testing.offline import MODEL_NAME, serve_offline  # noqa: PLC0415 - only without a key
 
-            socket = self.home.data / "offline.sock"
-            socket.unlink(missing_ok=True)
+            place = stack.enter_context(TemporaryDirectory(prefix="nanoclaw-"))  # short, whatever the home's path is
+            socket = Path(place) / "offline.sock"
             offline = await serve_offline(socket, clock=self.clock)
             stack.push_async_callback(offline.stop)
             self.model_name = MODEL_NAME
@@ -319,6 +321,7 @@ class App:
                 expires_after_s=settings.delivery.expires_after_s,
             ),
             tell_main=self._tell_main,
+            name_of=self._name_of,
         )
         self.notices = Notices(
             outbox=self.store.outbox,
@@ -547,6 +550,10 @@ class App:
     def _allowlist_broken(self, text: str) -> None:
         self._own(self.notices.tell_main(f"allowlist:{self.clock.now().isoformat()}", text))
 
+    def _name_of(self, chat_id: ChatId) -> str:
+        group = self.directory.group(chat_id)
+        return group.name if group else chat_id
+
     async def _tell_main(self, key: str, text: str, *, not_in: ChatId | None = None) -> bool:
         return await self.notices.tell_main(key, text, not_in=not_in)
 
@@ -621,7 +628,7 @@ def _read_memory(room: Room) -> str | None:
     try:
         excerpt = room.read_start("CLAUDE.md", MEMORY_BYTES)
     except (RoomRefusedError, OSError) as error:
-        log.warning("memory.not_read", reason=str(error))
+        log.warning("memory.not_read", group=room.name, reason=str(error))
         return None
     return excerpt.text if excerpt else None
 

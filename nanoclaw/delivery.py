@@ -67,12 +67,15 @@ class Delivery:
         clock: Clock,
         settings: DeliverySettings,
         tell_main: TellMain,
+        name_of: Callable[[ChatId], str] = str,
     ) -> None:
+        """`name_of`: what a person calls that chat."""
         self._store = store
         self._channel_of = channel_of
         self._clock = clock
         self._settings = settings
         self._tell_main = tell_main
+        self._name_of = name_of
         self._lanes: dict[tuple[ChatId, Lane], _LaneState] = {}
         self._closing = False
 
@@ -269,13 +272,14 @@ class Delivery:
 
     async def _give_up(self, entry: OutboxEntry, error: str, call: ToolCall | None) -> None:
         action = Action(
-            action_type="delivery_failed", triggered_by=None, target=entry.chat_id, content=f"{error}: {entry.text}",
-            turn_id=entry.turn_id, failed=True,
+            action_type="delivery_failed", triggered_by=None, target=entry.chat_id,
+            content=f"{error.rstrip('.')}: {entry.text}", turn_id=entry.turn_id, failed=True,
         )  # fmt: skip
         await self._certainly(lambda: self._store.give_up(entry, error, action, call, self._clock.now()))
         log.error("delivery.given_up", chat=entry.chat_id, entry=entry.id, reason=error)
         first_line = entry.text.strip().splitlines()[0][:80] if entry.text.strip() else ""
-        text = f"A message to {entry.chat_id} could not be delivered: {error}. It began: {first_line}"
+        to = self._name_of(entry.chat_id)
+        text = f"A message to {to} could not be delivered: {error.rstrip('.')}. It began: {first_line}"
         await self._tell_main(f"undelivered:{entry.id}", text, not_in=entry.chat_id)
         raise _GivenUpError
 

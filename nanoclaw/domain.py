@@ -104,6 +104,8 @@ class Group:
     added_at: datetime
     is_group: bool = True
     """False for a private chat between the owner and the assistant."""
+    container_config: str | None = None
+    """JSON: extra folders and the network of its container, as `mount_rules` reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

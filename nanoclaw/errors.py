@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-OutageCause = Literal["credentials", "model", "proxy", "engine", "network", "store"]
+OutageCause = Literal["credentials", "model", "proxy", "engine", "network", "store", "disk"]
 
 
 class NanoclawError(Exception):

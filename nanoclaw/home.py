@@ -13,10 +13,7 @@ from typing import Self
 from nanoclaw.channels.local.socket_file import check_free
 from nanoclaw.errors import BadInputError
 
-# Linux keeps 108 bytes for the path of a Unix socket, the last of them 0. The longest one below a home is an agent's.
-_LONGEST_SOCKET_PATH = 107
 _RUN_NAME_LENGTH = 12
-LONGEST_HOME = _LONGEST_SOCKET_PATH - len("/data/runs/") - _RUN_NAME_LENGTH - len("/api.sock")
 
 
 class Home:
@@ -39,12 +36,11 @@ class Home:
         self.chat_socket = root / "chat.sock"
 
     def run_dir(self, run_id: str) -> Path:
-        """A run's own folder. Its name is a part of the id, because the path of the socket in it must stay short."""
+        """A run's own folder. Its name is a part of the id: paths of sockets should stay short."""
         return self.runs / run_id.replace("-", "")[:_RUN_NAME_LENGTH]
 
     def open(self) -> HomeLock:
         """Makes what is missing and locks it until the lock is released. Raises BadInputError, with nothing made."""
-        self._refuse_long_path()
         self._refuse_unwritable()
         # Whoever runs here already is named; only then can a socket that answers be another program's.
         lock = HomeLock.take(self.lock_file, self.root) if self.lock_file.exists() else None
@@ -56,21 +52,15 @@ class Home:
             if lock is not None:
                 lock.release()
             if isinstance(error, OSError):
-                raise BadInputError(f"the home folder {self.root} cannot be set up: {error.strerror}") from error
+                raise BadInputError(
+                    f"the home folder {self.root} cannot be set up: {error.strerror}"
+                ) from error
             raise
         return lock or HomeLock.take(self.lock_file, self.root)
 
     def _folders(self) -> tuple[Path, ...]:
         below = (self.store, self.groups, self.workflows, self.data)
         return (self.root, *below, self.runs, self.spool, self.attachments, self.backups)
-
-    def _refuse_long_path(self) -> None:
-        length = len(os.fsencode(self.root))
-        if length > LONGEST_HOME:
-            raise BadInputError(
-                f"the home folder's path is {length} bytes long, and sockets below it allow {LONGEST_HOME}; "
-                "choose a shorter one with --home"
-            )
 
     def _refuse_unwritable(self) -> None:
         """Looks at the folders that are there already, and at the nearest one above if the home is new."""

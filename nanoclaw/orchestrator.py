@@ -333,7 +333,7 @@ class Orchestrator:
     ) -> Served:
         """Waits for the agent's last word and makes it durable; one line in the log for each turn."""
         began = time.perf_counter()
-        ended = await serving
+        ended = await self._in_time(run, turn, serving)
         if self._closing and isinstance(ended, Died):
             return Served(what="nothing", run_lives=False)  # the turn stays open, and goes on at the next start
         served, outcome = await self._conclude(group, run, turn, ended)
@@ -342,6 +342,19 @@ class Orchestrator:
             resumed=resumed, tries=turn.tries, run=run.id, ms=round((time.perf_counter() - began) * 1000), **run.account,
         )  # fmt: skip
         return served
+
+    async def _in_time(self, run: AgentRun, turn: Turn, serving: Awaitable[Ended]) -> Ended:
+        """The agent minds the time itself; one that does not is ended here."""
+        settings = self._settings
+        limit = asyncio.timeout(settings.turn_timeout_s * 1.1 + 2 * settings.interrupt_grace_s)
+        try:
+            async with limit:
+                return await serving
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        await run.kill("it did not end its turn in time")
+        return 0, TurnEnd(turn=turn.id, status="time_limit")
 
     async def _next(self, group: Group, run: AgentRun) -> Started | None:
         """The turn that is to go on, tasks first; else a new one of what was asked."""
@@ -419,6 +432,9 @@ class Orchestrator:
         if isinstance(ended, Died) and ended.outage:
             await self._put_off(turn, ended.reason, fault=False, empty=False)
             return Served(what="outage", cause=ended.outage, sentence=ended.reason, run_lives=False), "open"
+        if isinstance(ended, Died) and ended.final:
+            await self._end(group, turn, verdict.Verdict(state="failed", reason=ended.reason), run=run, n=None)
+            return Served(what="done", run_lives=False), "failed"
         if isinstance(ended, Died):
             return await self._fault(group, turn, ended.reason, run_lives=False, n=None, run=run)
         n, word = ended

@@ -140,6 +140,32 @@ class Channel(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraMount:
+    """A folder or file of the host that an agent sees at `/workspace/extra/<name>`; allowed already."""
+
+    host: Path
+    """Where it really is: no link on the way."""
+    name: str
+    """A plain relative path."""
+    folder: bool = True
+    writable: bool = False
+    masked: tuple[str, ...] = ()
+    """What below it shows up empty, as plain relative paths."""
+
+
+NetworkMode = Literal["none", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What a group's agent gets besides its own folder."""
+
+    mounts: tuple[ExtraMount, ...] = ()
+    network: NetworkMode | None = None
+    """None: as the settings say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """What a runtime needs to start one agent process."""
 
@@ -154,6 +180,7 @@ class RunSpec:
     timezone: str
     global_dir: Path | None = None
     """The folder of the global memory, to be read; None for a main, which needs none."""
+    extras: Extras = field(default_factory=Extras)
 
 
 class AgentProcess(Protocol):

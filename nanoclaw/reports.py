@@ -134,6 +134,19 @@ class CallRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """The agent process that a turn had last."""
+
+    runtime: str
+    handle: str | None
+    """The runtime's own name for it: a pid, a container id."""
+    image: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    exit_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRow:
     """A turn as far as it got."""
 
@@ -147,6 +160,7 @@ class TurnRow:
     reason: str | None
     started_at: datetime
     ended_at: datetime | None
+    run: RunRow | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,7 @@ class Room:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.name = root.name
 
     def read_text(self, relative: str, limit_bytes: int) -> str | None:
         """The whole file as UTF-8 (broken bytes become `\ufffd`); None if there is none.

@@ -10,6 +10,8 @@ from nanoclaw.domain import Turn
 from nanoclaw.errors import OutageCause
 from nanoclaw.wire import AgentError, TurnEnd
 
+MAX_REPLY = 100_000
+"""Characters. No model writes so much at a time; a chat must not be flooded by a program that does."""
 _INTERNAL = re.compile(r"<(/?)internal\s*>", re.IGNORECASE)
 
 OUTAGE_TEXT: dict[str, str] = {
@@ -19,6 +21,7 @@ OUTAGE_TEXT: dict[str, str] = {
     "engine": "No agent can be started on the server.",
     "network": "The server has no network.",
     "store": "The database cannot be written.",
+    "disk": "The server's disk is almost full, so agents do not run.",
 }
 
 
@@ -53,6 +56,8 @@ def strip_internal(text: str) -> tuple[str, str]:
 def judge_end(turn: Turn, end: TurnEnd, *, empty_before: bool) -> Verdict:
     """The agent says that it is done."""
     visible, internal = strip_internal(end.text)
+    if len(visible) > MAX_REPLY:
+        visible = f"{visible[:MAX_REPLY]}\n\n(cut: the answer has {len(visible)} characters)"
     if end.status == "interrupted":
         return Verdict(state=None, again="interrupted", reason="interrupted")
     if end.status != "done":

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nanoclaw.errors import BadInputError
-from nanoclaw.home import LONGEST_HOME, Home
+from nanoclaw.home import Home
 
 # Takes the lock, says so, and holds it until it is killed.
 HOLD = """
@@ -94,18 +94,6 @@ def test_a_child_process_does_not_keep_the_lock(root: Path) -> None:
         lock.release()
         Home(root).open().release()
 
-
-def test_a_path_too_long_for_sockets_is_refused_with_both_lengths(root: Path) -> None:
-    long = root / ("x" * LONGEST_HOME)
-    assert f"is {len(str(long))} bytes long, and sockets below it allow {LONGEST_HOME}" in refusal(long)
-    assert not root.exists()
-
-
-def test_the_longest_permitted_home_has_room_for_an_agents_socket() -> None:
-    home = Home(Path("/" + "x" * (LONGEST_HOME - 1)))
-    run = "0f8fad5b-d9cb-469f-a165-70867728950e"
-    assert len(str(home.run_dir(run) / "api.sock")) == 107
-    assert len(str(home.chat_socket)) < 107
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused(root: Path) -> None:

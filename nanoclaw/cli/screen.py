@@ -30,9 +30,11 @@ class PlainScreen:
     def __init__(self, out: TextIO, notes: TextIO) -> None:
         self._out = out
         self._notes = notes
+        self._seen = out.isatty()
+        """Somebody looks at it: the input alone comes from a pipe."""
 
     def reply(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        print(printable(text) if self._seen else text, file=self._out, flush=True)
 
     def typing(self) -> None:
         """A pipe has no use for it."""

@@ -13,6 +13,7 @@ from nanoclaw.reports import (
     Delivery,
     EventRow,
     EventTrace,
+    RunRow,
     TurnRow,
     UsageSum,
     ago,
@@ -98,7 +99,17 @@ def _turn_lines(turn: TurnRow, now: datetime) -> list[str]:
         f"{bold('Turn:')} {turn.state} in {turn.group_name} · {took}{model}{faults}",
         f"   ID: {turn.id[:ID_CHARS]}",
     ]
-    return [*lines, f"   {cut(turn.reason, SHORT)}"] if turn.reason else lines
+    lines += [f"   {cut(turn.reason, SHORT)}"] if turn.reason else []
+    return [*lines, _run_line(turn.run, now)] if turn.run else lines
+
+
+def _run_line(run: RunRow, now: datetime) -> str:
+    """Where the agent ran, since when, and how that ended."""
+    what = run.image or (f"pid {run.handle}" if run.runtime == "process" else run.handle)
+    parts = [run.runtime, *([what] if what else []), f"started {ago(run.started_at, now)}"]
+    if run.ended_at:
+        parts.append(f"ended: {cut(run.exit_reason or 'nobody knows why', SHORT)}")
+    return f"{bold('Run:')} {' · '.join(parts)}"
 
 
 def _delivery_lines(deliveries: Sequence[Delivery], now: datetime) -> list[str]:

@@ -20,7 +20,9 @@ from typing import Any
 import aiohttp
 import structlog
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
+from nanoclaw.addresses import address
 from nanoclaw.errors import OutageError
 from nanoclaw.ports import Clock, RunGrant, UsageLedger
 from nanoclaw.proxy import answers
@@ -36,6 +38,8 @@ _log = structlog.get_logger()
 SOCKET_NAME = "api.sock"
 _METERED = "/v1/messages"
 _ALLOWED = frozenset({_METERED, "/v1/messages/count_tokens"})
+_MAX_CONNECTIONS = 32
+"""Of one run at the same time; each costs us a descriptor, and there are few."""
 _STOP_S = 0.5
 """How long a connection may take to close after its request was cancelled."""
 
@@ -49,6 +53,7 @@ class _Run:
     grant: Callable[[], RunGrant]
     handlers: set[asyncio.Task[Any]] = field(default_factory=set)
     runner: web.ServerRunner | None = None
+    refused: int = 0
 
     def recognise(self, headers: Headers) -> Style | None:
         """The style in which a request presents this run's token; None if it does not."""
@@ -156,7 +161,7 @@ class Proxy:
             return await self._supervise(run, request)
 
         # A bare server: aiohttp's router would normalise paths before we see them.
-        server = web.Server(handle, handler_cancellation=True, access_log=None, auto_decompress=False)
+        server = _Server(handle, handler_cancellation=True, access_log=None, auto_decompress=False)
         runner = web.ServerRunner(server, shutdown_timeout=_STOP_S)
         await runner.setup()
         await web.SockSite(runner, listening).start()
@@ -181,20 +186,35 @@ class Proxy:
         style = run.recognise(request.headers)
         path = request.raw_path.partition("?")[0]
         if style is None:
-            return _refuse("token", path)
+            return _refuse(run, "token", path)
         if request.method != "POST" or path not in _ALLOWED:
-            return _refuse("path", path)
+            return _refuse(run, "path", path)
         grant = run.grant()
         if grant.turn_id is None:
-            return _refuse("no open turn", path)
+            return _refuse(run, "no open turn", path)
         if self._forwarder is None:
             raise RuntimeError("the proxy is stopped")
         return await self._forwarder.forward(request, grant, style, metered=path == _METERED)
 
 
-def _refuse(why: answers.Refusal, path: str) -> web.Response:
-    _log.warning("proxy.refused", why=why, path=path[:200])
+def _refuse(run: _Run, why: answers.Refusal, path: str) -> web.Response:
+    """Logged one by one up to ten, then ever more rarely: an agent must not fill the log either."""
+    run.refused += 1
+    if run.refused <= 10 or run.refused & (run.refused - 1) == 0:
+        grant = run.grant()
+        _log.warning(
+            "proxy.refused", why=why, path=path[:200], run=grant.run_id, group=grant.folder, count=run.refused
+        )
     return answers.refused(why)
+
+
+class _Server(web.Server):
+    """Hangs up on whoever holds too many connections."""
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self.connections) > _MAX_CONNECTIONS:
+            transport.abort()
 
 
 def _hash(token: str) -> bytes:
@@ -207,7 +227,8 @@ def _bind(path: Path) -> socket.socket:
         path.unlink()  # left by an earlier life of this run
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listening.bind(str(path))
+        with address(path) as fitting:
+            listening.bind(fitting)
         path.chmod(0o600)
     except OSError:
         listening.close()

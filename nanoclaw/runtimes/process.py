@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import nanoclaw
+from nanoclaw.addresses import seen_from
 from nanoclaw.domain import RunId
 from nanoclaw.errors import OutageError
 from nanoclaw.ports import AgentProcess, RunSpec
@@ -118,7 +119,7 @@ def _environment(spec: RunSpec) -> dict[str, str]:
         # agent wrote would run with our rights at its next start.
         "PYTHONSAFEPATH": "1",
         "PYTHONNOUSERSITE": "1",
-        "NANOCLAW_API_SOCKET": str(spec.run_dir / "api.sock"),
+        "NANOCLAW_API_SOCKET": seen_from(spec.run_dir / "api.sock", spec.group_dir),
         "NANOCLAW_RUN_TOKEN": spec.token,
         "NANOCLAW_GROUP_DIR": str(spec.group_dir),
     }

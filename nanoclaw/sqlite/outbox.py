@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
-from nanoclaw.domain import Action, ChatId, Lane, OutboxEntry, OutboxId, OutboxPart, ToolCall, moment, stamp
+from nanoclaw.domain import (
+    Action,
+    ChatId,
+    EventId,
+    Lane,
+    OutboxEntry,
+    OutboxId,
+    OutboxPart,
+    ToolCall,
+    moment,
+    stamp,
+)
 from nanoclaw.sqlite import rows
 from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.trace import TraceWriter
@@ -143,7 +155,9 @@ class Outbox:
                 (error, entry.id),
             )
             _finish(c, entry.id, "failed", now)
-            self._trace.with_fact(c, [action, *([call] if call else [])], now)
+            cause = rows.one(c, "SELECT triggered_by FROM action_log WHERE id = ?", entry.action_id)
+            failure = replace(action, triggered_by=EventId(cause) if cause else action.triggered_by)
+            self._trace.with_fact(c, [failure, *([call] if call else [])], now)
 
         await self._writer.do(work)
 

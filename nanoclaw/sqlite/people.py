@@ -146,11 +146,11 @@ def add_group(c: sqlite3.Connection, group: Group) -> None:
         what = "This chat" if taken[0] == group.chat_id else f"The folder {group.folder}"
         raise BadInputError(f"{what} is registered already; nothing was changed")
     c.execute(
-        "INSERT INTO registered_groups (jid, name, folder, trigger_pattern, added_at, requires_trigger, is_main) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO registered_groups (jid, name, folder, trigger_pattern, added_at, requires_trigger, is_main, "
+        "container_config) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             group.chat_id, group.name, group.folder, group.trigger, stamp(group.added_at),
-            int(group.requires_trigger), int(group.is_main),
+            int(group.requires_trigger), int(group.is_main), group.container_config,
         ),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nanoclaw.domain import moment
-from nanoclaw.reports import ActionRow, CallRow, EventRow, TurnRow
+from nanoclaw.reports import ActionRow, CallRow, EventRow, RunRow, TurnRow
 
 EVENT = "e.id, e.timestamp, e.source, e.summary, e.source_id, e.chat_jid, e.parent, e.disposition"
 ACTION = f"a.id, a.timestamp, a.action_type, a.target, c.name, a.content, a.failed, a.turn_id, {EVENT}"
@@ -18,9 +18,9 @@ ACTION_FROM = (
 )
 TURN = (
     "t.id, t.state, coalesce(g.name, t.group_folder), t.action_id, t.event_id, t.tries, t.model, t.reason, "
-    "t.started_at, t.ended_at"
+    "t.started_at, t.ended_at, r.runtime, r.handle, r.image, r.started_at, r.ended_at, r.exit_reason"
 )
-TURN_FROM = "turns t LEFT JOIN registered_groups g ON g.jid = t.chat_jid"
+TURN_FROM = "turns t LEFT JOIN registered_groups g ON g.jid = t.chat_jid LEFT JOIN runs r ON r.id = t.run_id"
 CALL = "k.id, k.timestamp, k.kind, k.tool_name, k.input, k.output, k.duration_ms, k.success"
 
 
@@ -41,10 +41,19 @@ def action_row(row: tuple[Any, ...]) -> ActionRow:
 
 
 def turn_row(row: tuple[Any, ...]) -> TurnRow:
-    turn_id, state, name, action_id, event_id, tries, model, reason, started, ended = row
+    turn_id, state, name, action_id, event_id, tries, model, reason, started, ended = row[:10]
     return TurnRow(
         id=turn_id, state=state, group_name=name, action_id=action_id, event_id=event_id, tries=tries, model=model,
         reason=reason, started_at=moment(started), ended_at=moment(ended) if ended else None,
+        run=_run_row(row[10:]) if row[10] else None,
+    )  # fmt: skip
+
+
+def _run_row(row: tuple[Any, ...]) -> RunRow:
+    runtime, handle, image, started, ended, reason = row
+    return RunRow(
+        runtime=runtime, handle=handle, image=image, started_at=moment(started), ended_at=moment(ended) if ended else None,
+        exit_reason=reason,
     )  # fmt: skip
 
 

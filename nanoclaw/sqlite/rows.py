@@ -9,7 +9,7 @@ from typing import Any
 from nanoclaw.domain import Folder, Group, OutboxEntry, Quote, StoredMessage, Task, Turn, moment
 
 GROUP = """g.jid, g.name, g.folder, g.trigger_pattern, g.requires_trigger, g.is_main, g.added_at,
-  coalesce((SELECT is_group FROM chats c WHERE c.jid = g.jid), 1)"""
+  coalesce((SELECT is_group FROM chats c WHERE c.jid = g.jid), 1), g.container_config"""
 MESSAGE = """seq, chat_jid, id, sender, sender_name, content, timestamp, outcome, event_id, is_from_me, is_bot_message,
   mentions_me, thread, reply_to_message_id, reply_to_message_content, reply_to_sender_name"""
 TURN = """id, kind, chat_jid, group_folder, session_id, action_id, event_id, state, tries, started_at, occurrence_id,
@@ -34,6 +34,7 @@ def group(row: tuple[Any, ...]) -> Group:
         is_main=bool(row[5]),
         added_at=moment(row[6]),
         is_group=bool(row[7]),
+        container_config=row[8],
     )
 
 

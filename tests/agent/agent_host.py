@@ -218,12 +218,12 @@ def child_environment(socket_path: Path, group_dir: Path) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def child(socket_path: Path, group_dir: Path) -> AsyncIterator[Child]:
+async def child(socket_path: Path, group_dir: Path, **environment: str) -> AsyncIterator[Child]:
     """Starts `python -m nanoclaw.agent` as a runtime does; ends it if the test did not."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "nanoclaw.agent"),
         cwd=group_dir,
-        env=child_environment(socket_path, group_dir),
+        env=child_environment(socket_path, group_dir) | environment,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanoclaw.agent.tools.errors import ToolError
-from nanoclaw.agent.tools.paths import Root
+from nanoclaw.agent.tools.paths import Root, extra_roots
 from nanoclaw.agent.tools.table import own_tools
 from nanoclaw.agent.tools.tool import Param, Tool
 from tests.agent.agent_host import QUICK
@@ -259,3 +259,82 @@ def test_a_tools_offer_describes_what_its_check_demands() -> None:
     assert str(caught.value) == (
         "Bad input for x: unknown: z; missing: s; n must be of type integer; b must be of type boolean."
     )
+
+
+# --- folders beside the group's ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beside(group: Path, tmp_path: Path) -> dict[str, Tool]:
+    """The tools of a group that has a read-only `docs` and a writable `out` beside its folder."""
+    for name in ("docs", "out"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "a.md").write_text(f"alpha in {name}\n")
+    (group / "g.md").write_text("alpha in group\n")
+    extra = extra_roots(f"{tmp_path}/docs:{tmp_path}/out:relative", f"{tmp_path}/out")
+    return own_tools(str(group), QUICK, extra=extra)
+
+
+async def test_files_beside_the_groups_folder_are_read_and_found_by_their_absolute_paths(
+    beside: dict[str, Tool], tmp_path: Path
+) -> None:
+    for name in ("docs", "out"):
+        file = f"{tmp_path}/{name}/deep/a.md"
+        assert await beside["read"].run({"path": file}) == f"alpha in {name}\n"
+        assert await beside["glob"].run({"pattern": f"{tmp_path}/{name}/**/*.md"}) == f"{file}\n"
+        assert (
+            await beside["grep"].run({"pattern": "alpha", "path": f"{tmp_path}/{name}"})
+            == f"{file}:1: alpha in {name}\n"
+        )
+        assert await beside["grep"].run({"pattern": "alpha", "path": file}) == f"{file}:1: alpha in {name}\n"
+
+
+async def test_a_search_without_a_path_stays_in_the_groups_folder(beside: dict[str, Tool]) -> None:
+    assert await beside["grep"].run({"pattern": "alpha"}) == "g.md:1: alpha in group\n"
+    assert await beside["glob"].run({"pattern": "**/*.md"}) == "g.md\n"
+
+
+async def test_only_what_is_listed_as_writable_is_written(beside: dict[str, Tool], tmp_path: Path) -> None:
+    for name, rest in (("write", {"content": "x"}), ("edit", {"old": "alpha", "new": "x"})):
+        with pytest.raises(ToolError, match=r"docs/deep/a\.md: this place is read-only"):
+            await beside[name].run({"path": f"{tmp_path}/docs/deep/a.md", **rest})
+    assert (tmp_path / "docs" / "deep" / "a.md").read_text() == "alpha in docs\n"
+    await beside["write"].run({"path": f"{tmp_path}/out/new/b.md", "content": "hi"})
+    await beside["edit"].run({"path": f"{tmp_path}/out/deep/a.md", "old": "alpha", "new": "beta"})
+    assert (tmp_path / "out" / "new" / "b.md").read_text() == "hi"
+    assert (tmp_path / "out" / "deep" / "a.md").read_text() == "beta in out\n"
+
+
+@pytest.mark.parametrize(
+    "path", ["docs/../secret.txt", "docs/link", "docs/link/secret.txt", "docsx/a", "secret.txt"]
+)
+async def test_no_path_leads_out_of_a_folder_beside_the_groups(
+    beside: dict[str, Tool], tmp_path: Path, path: str
+) -> None:
+    for name in ("docs", "out"):
+        (tmp_path / name / "link").symlink_to(tmp_path)
+    for name, rest in (
+        ("read", {"path": f"{tmp_path}/{path}"}),
+        ("grep", {"pattern": "secret", "path": f"{tmp_path}/{path}"}),
+        ("write", {"path": f"{tmp_path}/{path}".replace("docs", "out"), "content": "x"}),
+    ):
+        with pytest.raises(ToolError):
+            await beside[name].run(rest)
+    assert (tmp_path / "secret.txt").read_text() == "secret"
+
+
+async def test_an_error_beside_the_groups_folder_names_the_path_as_it_was_given(
+    beside: dict[str, Tool], tmp_path: Path
+) -> None:
+    with pytest.raises(ToolError) as caught:
+        await beside["read"].run({"path": f"{tmp_path}/docs/none.md"})
+    assert str(caught.value) == f"{tmp_path}/docs/none.md: there is no such file or folder."
+
+
+def test_the_tools_tell_which_other_folders_there_are(
+    beside: dict[str, Tool], group: Path, tmp_path: Path
+) -> None:
+    assert beside["read"].about.endswith(
+        f"Also allowed, by absolute paths: {tmp_path}/docs (read-only), {tmp_path}/out."
+    )
+    assert "Also allowed" not in own_tools(str(group), QUICK)["read"].about

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from nanoclaw.commands.debug import busiest_hours
-from nanoclaw.domain import Action, Event, ToolCall
+from nanoclaw.domain import Action, Event, ToolCall, stamp
 from tests.commands import traces
 from tests.commands.traces import BATCH, IPC, MESSAGE, REPLY, TURN, after, answered_message, command_answer
 from tests.commands.world import FAMILY, NOW, World
@@ -94,6 +94,50 @@ async def test_why_of_a_turn_that_runs_says_so(world: World) -> None:
     )
     text = await world.say("/debug why")
     assert "*Turn:* running in Family · 39s" in text
+
+
+RUN = {
+    "id": "77777777-0000-4000-8000-000000000000",
+    "chat_jid": FAMILY.chat_id,
+    "group_folder": FAMILY.folder,
+    "token_hash": "5e884898",
+    "started_at": stamp(NOW - timedelta(minutes=3)),
+}
+ENDED = {"state": "ended", "ended_at": stamp(NOW)}
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        (
+            {
+                "runtime": "docker",
+                "handle": "0f3c",
+                "image": "nanoclaw-agent@1a2b3c",
+                **ENDED,
+                "exit_reason": "out of\nmemory",
+            },
+            "docker · nanoclaw-agent@1a2b3c · started 3m ago · ended: out of memory",
+        ),
+        (
+            {"runtime": "docker", "handle": "0f3c", "image": "nanoclaw-agent@1a2b3c", "state": "live"},
+            "docker · nanoclaw-agent@1a2b3c · started 3m ago",
+        ),
+        (
+            {"runtime": "process", "handle": "123", **ENDED, "exit_reason": "idle; exit 0"},
+            "process · pid 123 · started 3m ago · ended: idle; exit 0",
+        ),
+        ({"runtime": "docker", "handle": "0f3c", "state": "live"}, "docker · 0f3c · started 3m ago"),
+    ],
+)
+async def test_why_and_event_say_where_the_agent_ran_and_how_that_ended(
+    world: World, row: dict[str, str], shown: str
+) -> None:
+    await answered_message(world)
+    await world.insert("runs", **(RUN | row))
+    await world.sql("UPDATE turns SET run_id = ?", RUN["id"])
+    for line in ("/debug why", f"/debug event {MESSAGE}"):
+        assert f"   ID: 66666666\n*Run:* {shown}\n" in await world.say(line)
 
 
 async def test_why_takes_a_number_of_the_last_list(world: World) -> None:

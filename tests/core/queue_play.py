@@ -42,12 +42,18 @@ class Hand:
     broken_engine: list[Exception] = field(default_factory=list)
     """What the next starts raise."""
     closing_takes_s: float = 0.0
+    broken_promises: list[str] = field(default_factory=list)
     opening: Callable[[ChatId], None] = lambda chat_id: None
     beginning: Callable[[ChatId], None] = lambda chat_id: None
 
+    def must(self, kept: bool, promise: str) -> None:
+        """Noted, not raised: the queue survives what its worker raises."""
+        if not kept:
+            self.broken_promises.append(promise)
+
     async def open_run(self, chat_id: ChatId) -> Run:
-        assert chat_id not in self.open, "a second agent in one chat"
-        assert len(self.open) < self.max_runs, "more agents than slots"
+        self.must(chat_id not in self.open, "a second agent in one chat")
+        self.must(len(self.open) < self.max_runs, "more agents than slots")
         self.opening(chat_id)
         if self.broken_engine:
             raise self.broken_engine.pop(0)
@@ -57,8 +63,8 @@ class Hand:
         return self.open[chat_id]
 
     async def serve(self, chat_id: ChatId, run: Run) -> Served:
-        assert self.open[chat_id] is run
-        assert chat_id not in self.serving, "two turns in one chat"
+        self.must(self.open.get(chat_id) is run, "a turn for a run that is closed")
+        self.must(chat_id not in self.serving, "two turns in one chat")
         self.beginning(chat_id)
         self.served.append(chat_id)
         self.serving[chat_id] = asyncio.get_running_loop().create_future()
@@ -74,9 +80,9 @@ class Hand:
         return run.alive
 
     async def close_run(self, chat_id: ChatId, run: Run, reason: str) -> None:
-        assert self.open[chat_id] is run
+        self.must(self.open.get(chat_id) is run, "a run closed twice")
         await asyncio.sleep(self.closing_takes_s)
-        del self.open[chat_id]
+        self.open.pop(chat_id, None)
         self.closed.append((chat_id, reason))
         if chat_id in self.serving and not self.serving[chat_id].done():
             self.serving[chat_id].set_result(Served(what="nothing", run_lives=False))
@@ -92,6 +98,7 @@ class Table:
         self.settings = QueueSettings(**{"max_runs": 2, **settings})  # type: ignore[arg-type]
         self.hand = Hand(self.settings.max_runs)
         self.queue: GroupQueue[Run] = GroupQueue(settings=self.settings, worker=self.hand)
+        self._stopped = False
 
     async def submit(self, *chats: str) -> None:
         for chat in chats:
@@ -106,6 +113,11 @@ class Table:
             future.set_result(served)
         await quiet()
 
+    async def stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            await self.queue.stop()
+
     @property
     def at_work(self) -> list[str]:
         return list(self.hand.serving)
@@ -119,8 +131,9 @@ def story(tell: Callable[[Table], Awaitable[None]], **settings: float) -> None:
         try:
             await tell(table)
         finally:
-            await table.queue.stop()
+            await table.stop()
         assert table.hand.open == {}
+        assert table.hand.broken_promises == []
 
     play(whole)
 

@@ -369,7 +369,7 @@ def test_stop_ends_every_run_and_starts_nothing_more() -> None:
         await t.submit(A, B, C)
         await t.submit(A)
         await t.finish(B, retry())
-        await t.queue.stop()
+        await t.stop()
         assert t.hand.open == {}
         await t.submit(D)
         await asyncio.sleep(100)

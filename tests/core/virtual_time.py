@@ -5,6 +5,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from structlog.testing import capture_logs
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def play(story: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Runs the story to its end. It leaves no task behind, and no error that nobody looked at."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with capture_logs(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
 
         async def whole() -> T:
             result = await story()

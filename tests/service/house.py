@@ -13,104 +13,31 @@ every process that it started is ended, and if the test failed, what the service
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import shutil
 import signal
-import sqlite3
 import sys
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import nanoclaw
-from nanoclaw.testing.listener import Changes
 from nanoclaw.testing.messages_api import Fault, MessagesApi, Model, Reply, say
 from nanoclaw.testing.scripts import Script
 from nanoclaw.testing.telegram_api import Chat, Sent, TelegramApi, User
+from tests.service.child import WITHIN_S, Service, alive
+from tests.service.records import Records
+from tests.service.surroundings import API_KEY, BOT_TOKEN, SHORT_WAITS, Toml, environment, write_settings
 
-T = TypeVar("T")
-
-ROOT: Final = Path(nanoclaw.__file__).parents[1]
-API_KEY: Final = "sk-ant-api03-the-key-of-the-house-0123456789"
-BOT_TOKEN: Final = "123456:the-bot-token-of-the-house"
-WITHIN_S: Final = 15.0
-"""No wait of a test is longer; most are a hundred times shorter."""
 _LOOK_AGAIN_S: Final = 0.02
 _PAIRING: Final = "Pairing code: "
 
-Toml = Mapping[str, Mapping[str, Any]]
 
-SHORT_WAITS: Final[Toml] = {
-    "assistant": {"timezone": "Europe/Berlin"},
-    "agents": {"retry_delays_s": [0.05, 0.05], "outage_retry_s": 0.1, "outage_retry_max_s": 0.2, "interrupt_grace_s": 0.5},
-    "orchestrator": {"poll_interval_s": 0.5},
-    "delivery": {"retry_delays_s": [0.05, 0.1], "typing_renew_s": 1.0},
-    "telegram": {
-        "poll_timeout_s": 10,
-        "private_per_min": 60_000,
-        "group_per_min": 60_000,
-        "refused_retry_s": 0.1,
-    },
-    "tasks": {"min_interval_s": 1},
-}
-
-
-@dataclass(slots=True)
-class Service:
-    """One child process and everything that it printed."""
-
-    process: asyncio.subprocess.Process
-    lines: list[str] = field(default_factory=list)
-    """Standard output."""
-    errors: list[str] = field(default_factory=list)
-    """Standard error."""
-    changes: Changes = field(default_factory=Changes)
-    readers: list[asyncio.Task[None]] = field(default_factory=list)
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    async def follow(self) -> None:
-        """Begins to collect what it prints."""
-        for stream, into in ((self.process.stdout, self.lines), (self.process.stderr, self.errors)):
-            if stream is not None:
-                self.readers.append(asyncio.create_task(self._collect(stream, into)))
-        self.readers.append(asyncio.create_task(self._tell_end()))
-
-    async def ended(self) -> int:
-        """Its exit code, once it is gone and all that it printed is here."""
-        async with asyncio.timeout(WITHIN_S):
-            await asyncio.gather(*self.readers)
-            return await self.process.wait()
-
-    async def until(self, look: Callable[[], T | None], *, timeout_s: float = WITHIN_S) -> T:
-        """The first result of `look` that is not None; it is asked at every line that is printed."""
-        return await self.changes.until(look, timeout_s=timeout_s, what=self.story)
-
-    def story(self) -> str:
-        return "\n".join(
-            ["--- the service's output:", *self.lines[-60:], "--- and its errors:", *self.errors]
-        )
-
-    async def _collect(self, stream: asyncio.StreamReader, into: list[str]) -> None:
-        async for line in stream:
-            into.append(line.decode("utf-8", "replace").rstrip("\n"))
-            self.changes.notify()
-
-    async def _tell_end(self) -> None:
-        await self.process.wait()
-        self.changes.notify()
-
-
-@dataclass(slots=True)
-class House:
+@dataclass
+class House(Records):
     """A home folder, its fakes, at most one service that runs, and Ada, who becomes the owner."""
 
     root: Path
@@ -134,7 +61,7 @@ class House:
         try:
             await service.until(lambda: self._ready(service))
         except TimeoutError:
-            self._end(service)
+            service.end()
             raise
         if service.process.returncode is not None:
             raise AssertionError(f"the service ended at its start\n{service.story()}")
@@ -167,7 +94,7 @@ class House:
         try:
             code = await child.ended()
         except TimeoutError:
-            self._end(child)
+            child.end()
             raise AssertionError(f"nanoclaw {' '.join(arguments)} does not end\n{child.story()}") from None
         return code, "\n".join(child.lines), "\n".join(child.errors)
 
@@ -204,7 +131,7 @@ class House:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The log records of this name, of the service that runs."""
-        return [record for record in _records(self.running.lines) if record.get("event") == event]
+        return self.running.records(event)
 
     async def until_logged(self, event: str, *, count: int = 1) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
@@ -300,33 +227,6 @@ class House:
 
     # --- looking -------------------------------------------------------------------------------------------
 
-    @property
-    def database(self) -> Path:
-        return self.root / "store" / "messages.db"
-
-    def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
-        """A query of its database, read only, whether it runs or not."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            db.row_factory = sqlite3.Row
-            return [dict(row) for row in db.execute(sql, parameters)]
-
-    def dump(self) -> str:
-        """Every value of every table as text, one row a line."""
-        tables = [row["name"] for row in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        lines = [f"{table}: {row}" for table in tables for row in self.rows(f'SELECT * FROM "{table}"')]
-        return "\n".join(lines)
-
-    def value(self, sql: str, *parameters: Any) -> Any:
-        """The first column of the first row; None without one."""
-        found = self.rows(sql, *parameters)
-        return next(iter(found[0].values())) if found else None
-
-    def change(self, sql: str, *parameters: Any) -> None:
-        """Changes its database by hand, as an owner might; nothing may run."""
-        assert not self.runs
-        with contextlib.closing(sqlite3.connect(self.database)) as db, db:
-            db.execute(sql, parameters)
-
     async def until_value(self, wanted: object, sql: str, *parameters: Any) -> None:
         """Waits until that query's first value is `wanted`."""
         await self.until(
@@ -338,7 +238,7 @@ class House:
         """Waits for something that nobody announces: a row, a process, a file."""
         try:
             async with asyncio.timeout(WITHIN_S):
-                while not fits():  # noqa: ASYNC110 - see above
+                while not fits():
                     await asyncio.sleep(_LOOK_AGAIN_S)
         except TimeoutError:
             raise TimeoutError(f"{what()}\n{self.story()}") from None
@@ -346,11 +246,13 @@ class House:
     async def outcome(self, text: str) -> str:
         """What became of the newest stored message with this text, once it is over."""
         sql = "SELECT outcome FROM messages WHERE content = ? ORDER BY seq DESC LIMIT 1"
-        await self.until(lambda: self.value(sql, text) not in (None, "open"), what=lambda: f"{text!r} stays open")
+        await self.until(
+            lambda: self.value(sql, text) not in (None, "open"), what=lambda: f"{text!r} stays open"
+        )
         return str(self.value(sql, text))
 
     def agents(self) -> dict[str, int]:
-        """The processes of the runs that are on, by their group's folder."""
+        """The processes of the service's agents, by their group's folder."""
         over = {record["run"] for record in self.logged("run.ended")}
         return {
             run["group"]: int(run["handle"]) for run in self.logged("run.started") if run["run"] not in over
@@ -377,53 +279,18 @@ class House:
     # --- the end -------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Ends every process that the house has started."""
-        if os.environ.get("HOUSE_SHOW"):
-            with open(os.environ["HOUSE_SHOW"], "a") as f: f.write("\n=====\n" + "\n---\n".join(f"[{x.chat_id}] {x.text}" for x in self.tg.sent))
+        """Ends every process that the house has started, and waits for the agents, which end with their service."""
         for service in self.past:
-            self._end(service)
+            service.end()
         for service in self.past:
             await service.ended()
-
-    def _end(self, service: Service) -> None:
-        if service.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                service.process.kill()
+        agents = [int(run["handle"]) for service in self.past for run in service.records("run.started")]
+        await self.until(lambda: not any(alive(agent) for agent in agents))
 
     def _ready(self, service: Service) -> bool | None:
         if service.process.returncode is not None or any('"ready"' in line for line in service.lines):
             return True
         return None
-
-
-def _records(lines: Sequence[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def alive(pid: int) -> bool:
-    """Whether that process runs; one that waits to be buried does not."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def write_settings(root: Path, *layers: Toml) -> None:
-    """`nanoclaw.toml`, later layers over earlier ones."""
-    merged: dict[str, dict[str, Any]] = {}
-    for layer in layers:
-        for section, values in layer.items():
-            merged.setdefault(section, {}).update(values)
-    lines = []
-    for section, values in merged.items():
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
-    (root / "nanoclaw.toml").write_text("\n".join(lines), encoding="utf-8")
-
-
-def environment(root: Path, **more: str) -> dict[str, str]:
-    """Nothing of this machine's but where programs are; a clock that can be turned (`root`'s neighbour `…clock`)."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    return {**kept, "HOME": str(root), "PYTHONPATH": str(ROOT), **more}
 
 
 @asynccontextmanager
@@ -458,7 +325,12 @@ async def open_house(
         write_settings(home, SHORT_WAITS, settings or {})
         ada = tg.user(7, "Ada")
         house = House(
-            root=home, tg=tg, api=api, environ=environment(folder, **names), ada=ada, chat=tg.private_chat(ada)
+            root=home,
+            tg=tg,
+            api=api,
+            environ=environment(folder, **names),
+            ada=ada,
+            chat=tg.private_chat(ada),
         )
         stack.push_async_callback(house.close)
         try:

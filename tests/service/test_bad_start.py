@@ -87,7 +87,9 @@ async def test_a_database_of_a_newer_program() -> None:
         await house.start()
         await house.stop()
         with contextlib.closing(sqlite3.connect(house.database)) as db, db:
-            db.execute("INSERT INTO schema_migrations SELECT component, 9999, 'x', max(applied_at) FROM schema_migrations")
+            db.execute(
+                "INSERT INTO schema_migrations SELECT component, 9999, 'x', max(applied_at) FROM schema_migrations"
+            )
         assert "newer" in await refused(house)
 
 
@@ -105,7 +107,9 @@ def read_only() -> Iterator[Path]:
 
 
 def _mount(folder: Path) -> bool:
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], check=False, capture_output=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)], check=False, capture_output=True
+    )
     return made.returncode == 0
 
 

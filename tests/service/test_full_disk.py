@@ -75,8 +75,7 @@ async def test_a_full_disk_is_told_and_nothing_that_was_written_meanwhile_is_los
         house.tell("/tasks")
         house.tell("more")
         await waits(house, "more")
-        told = house.texts()
-        assert not any("No scheduled tasks" in text or "during" in text for text in told)
+        assert not any("No scheduled tasks" in text or "during" in text for text in house.texts())
 
         ballast.unlink()
         assert "No scheduled tasks" in await house.heard("No scheduled tasks")

@@ -41,9 +41,17 @@ def bob(shared: House) -> User:
     return shared.tg.user(8, "Bob")
 
 
-async def test_what_does_not_name_it_is_ignored_and_costs_no_run(house: House, family: Chat, bob: User) -> None:
+async def test_what_does_not_name_it_is_ignored_and_costs_no_run(
+    house: House, family: Chat, bob: User
+) -> None:
     agents, requests = house.agents(), len(house.api.requests)
-    texts = ["see you at 8", "write to bob@Andy.example", "Andy is a nice name", "@Andyman is here", "/unknown@other_bot"]
+    texts = [
+        "see you at 8",
+        "write to bob@Andy.example",
+        "Andy is a nice name",
+        "@Andyman is here",
+        "/unknown@other_bot",
+    ]
     for text in texts:
         house.tell(text, chat=family, user=bob)
 
@@ -110,7 +118,8 @@ async def test_usage_and_tasks_answer_in_a_group(house: House, family: Chat, bob
 
 
 @pytest.mark.parametrize(
-    "text", ["/task pause 1", "/debug last", "/debug why", "/stop", "/new", "/groups", "/help", "/group add 1"]
+    "text",
+    ["/task pause 1", "/debug last", "/debug why", "/stop", "/new", "/groups", "/help", "/group add 1"],
 )
 async def test_other_commands_get_no_answer_in_a_group_but_leave_an_event(
     house: House, family: Chat, bob: User, text: str
@@ -156,7 +165,9 @@ async def test_who_is_no_owner_commands_nothing_in_a_main_group(house: House, bo
     assert await house.ask("a question", chat=board, user=bob) == "Everybody may ask."
 
 
-async def test_a_group_that_is_not_registered_is_listed_and_can_be_added_by_its_number(house: House, bob: User) -> None:
+async def test_a_group_that_is_not_registered_is_listed_and_can_be_added_by_its_number(
+    house: House, bob: User
+) -> None:
     choir = house.group("Choir", 400)
     house.tell("la la la", chat=choir, user=bob)
     await house.until_value(1, "SELECT count(*) FROM chats WHERE name = 'Choir'")

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from nanoclaw.testing.messages_api import Cut, Fault, Garbage, Hang, Status, say
-from tests.service.house import House, alive, paired_house
+from tests.service.child import alive
+from tests.service.house import House, paired_house
 
 pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 

@@ -52,7 +52,9 @@ async def test_the_printed_code_makes_the_chat_a_main_and_its_sender_an_owner_on
     await house.passed_by()
 
     assert house.texts(bobs) == []
-    assert house.rows("SELECT name FROM people WHERE channel = 'telegram' AND role = 'owner'") == [{"name": "Ada"}]
+    assert house.rows("SELECT name FROM people WHERE channel = 'telegram' AND role = 'owner'") == [
+        {"name": "Ada"}
+    ]
     assert house.code not in house.dump()
 
 
@@ -64,8 +66,8 @@ async def test_five_wrong_codes_end_the_right_one_and_a_new_code_works(house: Ho
     await house.until_value(6, failed)
     assert house.tg.sent == []
 
-    code, printed, errors = await house.command("pair")
-    assert (code, errors) == (0, "")
+    exit_code, printed, errors = await house.command("pair")
+    assert (exit_code, errors) == (0, "")
     assert printed.isdigit()
     assert len(printed) == 6
     assert "Paired" in await house.ask(f"/pair {printed}")

@@ -6,7 +6,8 @@ import pytest
 
 from nanoclaw.testing.messages_api import Hang, say, use
 from nanoclaw.testing.scripts import tool_results
-from tests.service.house import House, alive, paired_house
+from tests.service.child import alive
+from tests.service.house import House, paired_house
 
 pytestmark = pytest.mark.service
 

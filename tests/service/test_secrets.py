@@ -9,7 +9,8 @@ import pytest
 from nanoclaw.testing.messages_api import Status, say, use
 from nanoclaw.testing.scripts import tool_results
 from nanoclaw.testing.telegram_api import drop_before, status
-from tests.service.house import API_KEY, BOT_TOKEN, House, paired_house
+from tests.service.house import House, paired_house
+from tests.service.surroundings import API_KEY, BOT_TOKEN
 
 pytestmark = pytest.mark.service
 
@@ -22,7 +23,9 @@ def found_in(data: bytes) -> list[str]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+    return {
+        str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
+    }
 
 
 def printed(house: House) -> bytes:
@@ -74,7 +77,11 @@ async def test_a_key_that_somebody_pastes_reaches_the_agent_but_neither_log_nor_
         assert PASTED not in await house.ask("/debug why")
         assert PASTED not in await house.ask("/debug last 5")
 
-        traced = [row for row in house.dump().splitlines() if row.startswith(("event_log", "action_log", "tool_call"))]
+        traced = [
+            row
+            for row in house.dump().splitlines()
+            if row.startswith(("event_log", "action_log", "tool_call"))
+        ]
         assert any("keep my key" in row for row in traced)
         assert not any(PASTED in row for row in traced)
         assert PASTED.encode() not in printed(house)

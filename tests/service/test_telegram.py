@@ -112,6 +112,23 @@ async def test_updates_that_come_again_take_effect_once(house: House) -> None:
     assert house.value("SELECT count(*) FROM event_log WHERE disposition = 'duplicate'") == 1
 
 
+async def test_an_answer_that_cannot_be_delivered_is_told_in_main_with_its_reason(house: House) -> None:
+    choir = await house.add_group("Choir", 300)
+    house.says(say("La la la."))
+    house.tg.fail(
+        "sendMessage", status(403, "Forbidden: bot was kicked from the supergroup chat"), chat_id=choir.id
+    )
+    house.tell("@Andy sing", chat=choir)
+
+    told = await house.heard("could not be delivered")
+    assert told == (
+        "A message to Choir could not be delivered: The bot was removed from that Telegram group. It began: La la la."
+    )
+    assert "failed today 1" in await house.ask("/status")
+    event = house.value("SELECT event_id FROM messages WHERE content = '@Andy sing'")
+    assert "delivery_failed to Choir" in await house.ask(f"/debug event {event}")
+
+
 async def test_a_refused_token_marks_the_channel_down_and_it_comes_up_when_it_is_accepted() -> None:
     async with open_house() as house:
         right, house.tg.token = house.tg.token, "123456:a-token-of-before"

@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from nanoclaw.testing.messages_api import Hang, Reply, say, tool_block, use, use_all
 from nanoclaw.testing.scripts import last_user_text
-from tests.service.house import House, alive, paired_house
+from tests.service.child import alive
+from tests.service.house import House, paired_house
 
 pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 
@@ -45,7 +46,8 @@ async def test_a_question_that_needs_two_tools_is_answered_and_explained(house: 
 
 async def test_tools_that_only_read_may_be_called_together(house: House) -> None:
     house.says(
-        use_all(tool_block("read", {"path": "notes.md"}), tool_block("glob", {"pattern": "*"})), say("One file.")
+        use_all(tool_block("read", {"path": "notes.md"}), tool_block("glob", {"pattern": "*"})),
+        say("One file."),
     )
 
     assert await house.ask("what is there?") == "One file."

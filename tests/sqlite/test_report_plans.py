@@ -80,8 +80,8 @@ async def reader(tmp_path: Path) -> AsyncIterator[ExplainingReader]:
         await store.writer.do(lambda c: c.execute("ANALYZE").fetchall())
         await store.change(
             lambda tx: tx.execute(
-                "INSERT INTO turns (id, kind, chat_jid, group_folder, session_id, action_id, event_id, state, started_at) "
-                "VALUES ('tttt0000', 'messages', 'tg:1', 'g', 's', 'aaaa0001', 'eeee0001', 'answered', "
+                "INSERT INTO turns (id, kind, chat_jid, group_folder, session_id, action_id, event_id, state, run_id, started_at) "
+                "VALUES ('tttt0000', 'messages', 'tg:1', 'g', 's', 'aaaa0001', 'eeee0001', 'answered', 'r', "
                 f"'{stamp(NOW)}')"
             )
         )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
+from nanoclaw.addresses import address
 from nanoclaw.channels.local.lines import (
     MAX_LINE_BYTES,
     Event,
@@ -33,9 +34,8 @@ class LocalClient:
 
     async def connect(self) -> None:
         """Raises ConnectionRefusedError or FileNotFoundError when no service is there."""
-        self._reader, self._writer = await asyncio.open_unix_connection(
-            str(self._socket_path), limit=_READ_LIMIT_BYTES
-        )
+        with address(self._socket_path) as fitting:
+            self._reader, self._writer = await asyncio.open_unix_connection(fitting, limit=_READ_LIMIT_BYTES)
 
     async def hello(self, chat: str = "main") -> Welcome:
         """Attaches to a chat: from now on its messages come here. Raises BadInputError if the service refuses."""

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
 from pathlib import Path
 
+from nanoclaw.addresses import address
 from nanoclaw.errors import BadInputError
 
-_MAX_PATH_BYTES = 107
 _BACKLOG = 64
 _ANSWER_S = 1.0
 
 
 def listen(path: Path) -> socket.socket:
     """A listening socket at `path`, mode 0600 from its first moment. Raises BadInputError."""
-    if len(os.fsencode(path)) > _MAX_PATH_BYTES - 4:
-        raise BadInputError(
-            f"the socket path {path} is too long ({len(os.fsencode(path))} bytes, {_MAX_PATH_BYTES - 4} at most)",
-            safe="The path of the home folder is too long for a socket.",
-        )
     check_free(path)
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listening.bind(str(fresh))
+        with address(fresh) as fitting:
+            listening.bind(fitting)
         fresh.chmod(0o600)  # before it listens: nobody can have connected
         listening.listen(_BACKLOG)
         fresh.rename(path)
@@ -62,7 +57,8 @@ def check_free(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_ANSWER_S)
         try:
-            probe.connect(str(path))
+            with address(path) as fitting:
+                probe.connect(fitting)
         except (ConnectionRefusedError, FileNotFoundError):
             return  # left behind by a service that is gone
         except OSError as error:

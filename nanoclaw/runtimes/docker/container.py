@@ -65,8 +65,10 @@ class Container:
         with contextlib.suppress(Exception):  # ended: nobody writes to it any more
             await self._open_stdin()
 
-    async def _open_stdin(self) -> None:
-        self._attached, self._stdin = await asyncio.to_thread(self._attach_socket)
+    async def _open_stdin(self) -> socket.socket:
+        self._attached, raw = await asyncio.to_thread(self._attach_socket)
+        self._stdin = raw
+        return raw
 
     def _attach_socket(self) -> tuple[Any, socket.socket]:
         attached = self._engine.api().attach_socket(self.handle, params={"stdin": 1, "stream": 1})
@@ -80,11 +82,7 @@ class Container:
             raise ConnectionResetError("the container is gone")
         for attempt in (1, 2):
             try:
-                if self._stdin is None:
-                    await self._open_stdin()
-                if self._stdin is None:
-                    raise ConnectionResetError("the container is gone")
-                await self._loop.sock_sendall(self._stdin, data)
+                await self._loop.sock_sendall(self._stdin or await self._open_stdin(), data)
             except Exception as error:
                 self._close_stdin()
                 if attempt == 2:
