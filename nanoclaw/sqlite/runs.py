@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from nanoclaw.domain import Event, Group, RunId, ToolCall, Turn, TurnId, stamp
-from nanoclaw.ports import HostTool, HostToolCall, HostToolRefusedError, Tx
-from nanoclaw.sqlite import people, rows
-from nanoclaw.sqlite.connection import Connection, is_away
+from nanoclaw.domain import RunId, ToolCall, Turn, TurnId, stamp
+from nanoclaw.ports import HostTool
+from nanoclaw.sqlite import host_calls, rows
+from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.turns import append, next_frame, take_frame
-from nanoclaw.sqlite.tx import SqliteTx
 from nanoclaw.sqlite.writer import Writer
 from nanoclaw.stores import KeptFrame, LiveRun
 from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
@@ -23,21 +22,40 @@ from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
 class Runs:
     """The store of agent processes and the effects of what they say."""
 
-    def __init__(self, *, writer: Writer, reader: Connection, trace: TraceWriter) -> None:
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        reader: Connection,
+        trace: TraceWriter,
+        prepare_limit_s: float = host_calls.PREPARE_S,
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._trace = trace
+        self._prepare_limit_s = prepare_limit_s
 
     async def open(self, run: LiveRun, now: datetime) -> None:
         """The process has started; from now on it is adopted or ended, never forgotten."""
-        values = (run.id, run.chat_id, run.folder, run.runtime, run.token_hash, run.handle, run.image, stamp(now))
+        values = (
+            run.id,
+            run.chat_id,
+            run.folder,
+            run.runtime,
+            run.token_hash,
+            run.handle,
+            run.image,
+            stamp(now),
+        )
         await self._writer.do(
-            lambda c: c.execute(
-                "INSERT INTO runs (id, chat_jid, group_folder, runtime, token_hash, handle, image, state, started_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 'live', ?)",
-                values,
+            lambda c: (
+                c.execute(
+                    "INSERT INTO runs (id, chat_jid, group_folder, runtime, token_hash, handle, image, state, started_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, 'live', ?)",
+                    values,
+                )
+                and None
             )
-            and None
         )
 
     async def live(self) -> list[LiveRun]:
@@ -49,7 +67,14 @@ class Runs:
         return await self._reader.call(
             lambda c: [
                 LiveRun(
-                    id=r[0], chat_id=r[1], folder=r[2], runtime=r[3], handle=r[4], image=r[5], token_hash=r[6], last_frame=r[7]
+                    id=r[0],
+                    chat_id=r[1],
+                    folder=r[2],
+                    runtime=r[3],
+                    handle=r[4],
+                    image=r[5],
+                    token_hash=r[6],
+                    last_frame=r[7],
                 )
                 for r in c.execute(sql)
             ]
@@ -171,47 +196,17 @@ class Runs:
         self, run_id: RunId, n: int, frame: HostCall, turn: Turn, tool: HostTool | None, now: datetime
     ) -> tuple[int, HostResult]:
         """Carries out a request of the agent, once: effect, record, event and answer in one transaction."""
+        ready = await host_calls.prepared(self._reader, frame, turn, tool, self._prepare_limit_s)
 
         def work(c: sqlite3.Connection) -> tuple[int, HostResult]:
             take_frame(c, run_id, n)
-            known = c.execute(
-                "SELECT ok, content FROM host_calls WHERE turn_id = ? AND call_id = ?", (turn.id, frame.call)
-            ).fetchone()
-            ok, content = (bool(known[0]), known[1]) if known else self._carry_out(c, frame, turn, tool, now)
+            known = host_calls.known(c, frame, turn)
+            ok, content = known or host_calls.carry_out(c, self._trace, frame, turn, ready, now)
             result = HostResult(turn=frame.turn, call=frame.call, ok=ok, content=content)
             body = json.dumps({"turn": result.turn, "call": result.call, "ok": ok, "content": content})
             return next_frame(c, run_id, "host_result", turn.id, body), result
 
         return await self._writer.do(work)
-
-    def _carry_out(
-        self, c: sqlite3.Connection, frame: HostCall, turn: Turn, tool: HostTool | None, now: datetime
-    ) -> tuple[bool, str]:
-        group = people.group_of(c, turn.chat_id)
-        event = Event(
-            source="ipc", source_id=frame.call, content={"tool": frame.name, "input": frame.input},
-            summary=f"{turn.folder} asks: {frame.name}", chat_id=turn.chat_id, parent=turn.event_id,
-        )  # fmt: skip
-        self._trace.with_fact(c, [event], now)
-        state = rows.one(c, "SELECT state FROM turns WHERE id = ?", turn.id)
-        refusal = _refusal(frame, tool, group, state)
-        if tool is None or group is None or refusal:
-            ok, content = False, refusal
-        else:
-            call = HostToolCall(
-                name=frame.name,
-                input=frame.input,
-                group=group,
-                turn=turn,
-                call_id=frame.call,
-                event_id=event.id,
-            )
-            ok, content = _attempt(c, tool.run, SqliteTx(c, self._trace, now), call)
-        c.execute(
-            "INSERT INTO host_calls (turn_id, call_id, name, ok, content, event_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (turn.id, frame.call, frame.name, int(ok), content, event.id, stamp(now)),
-        )
-        return ok, content
 
 
 def _said(frame: ModelEnd) -> str:
@@ -222,39 +217,6 @@ def _said(frame: ModelEnd) -> str:
     if frame.stop_reason not in ("end_turn", "tool_use"):
         parts.append(f"[ended: {frame.stop_reason}]")
     return " ".join(part for part in parts if part) or "[nothing]"
-
-
-def _refusal(frame: HostCall, tool: HostTool | None, group: Group | None, state: str | None) -> str:
-    if tool is None:
-        return f"There is no host tool named {frame.name}."
-    if group is None:
-        return "This chat is no longer registered."
-    if state != "running":
-        return "This turn is over."
-    if tool.main_only and not group.is_main:
-        return f"{frame.name} is for the main chat only."
-    return ""
-
-
-def _attempt(
-    c: sqlite3.Connection, run: Callable[[Tx, HostToolCall], str], tx: SqliteTx, call: HostToolCall
-) -> tuple[bool, str]:
-    """A refused or failing tool leaves nothing behind but its answer."""
-    c.execute("SAVEPOINT host_tool")
-    try:
-        content = run(tx, call)
-    except HostToolRefusedError as error:
-        c.execute("ROLLBACK TO host_tool")
-        return False, str(error)
-    except Exception as error:  # a host tool (a plugin's, too) is supervised here; the agent is told
-        if is_away(error):
-            raise
-        c.execute("ROLLBACK TO host_tool")
-        return False, f"{call.name} failed inside the program: {type(error).__name__}"
-    finally:
-        if c.in_transaction:
-            c.execute("RELEASE host_tool")
-    return True, content
 
 
 def _server_tools(frame: ModelEnd, turn: Turn, now: datetime) -> Sequence[ToolCall]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -62,18 +63,35 @@ class TraceWriter:
 
     def with_fact(self, connection: sqlite3.Connection, rows: Sequence[Row], now: datetime) -> None:
         """The rows of a mailbox fact, in its transaction: a failure here is counted and never fails the fact."""
-        connection.execute("SAVEPOINT trace")
-        try:
+        with _beside_the_fact(connection, len(rows)):
             self.write(connection, rows, [stamp(now)] * len(rows))
-        except sqlite3.Error as error:
-            if not connection.in_transaction:
-                raise
-            connection.execute("ROLLBACK TO trace")
-            log.error("trace.lost", rows=len(rows), reason=str(error))
-            _count_lost(connection, len(rows))
-        finally:
-            if connection.in_transaction:
-                connection.execute("RELEASE trace")
+
+    def close_action(self, connection: sqlite3.Connection, action: Action, now: datetime) -> None:
+        """An action that was opened with its turn becomes what came of it; likewise beside the fact.
+
+        The rows of the calls on the way hang on it already. One that was pruned meanwhile is written anew.
+        """
+        with _beside_the_fact(connection, 1):
+            row = connection.execute(
+                "SELECT timestamp, action_type FROM action_log WHERE id = ?", (action.id,)
+            ).fetchone()
+            if row is None:
+                self.write(connection, [action], [stamp(now)])
+                return
+            tools = connection.execute(
+                "SELECT DISTINCT tool_name FROM tool_call_log WHERE action_id = ?", (action.id,)
+            )
+            names = [name for (name,) in tools]
+            connection.execute(
+                "UPDATE action_log SET timestamp = ?, action_type = ?, content = ?, tool_calls = ?, failed = ?,"
+                " triggered_by = coalesce((SELECT id FROM event_log WHERE id = ?), triggered_by) WHERE id = ?",
+                (
+                    stamp(now), action.action_type, self.text(action.content), json.dumps(names) if names else None,
+                    int(action.failed), action.triggered_by, action.id,
+                ),
+            )  # fmt: skip
+            _roll_up(connection, {(_bucket(row[0]), "action", row[1]): -1})
+            _roll_up(connection, {(_bucket(stamp(now)), "action", action.action_type): 1})
 
     def write(self, connection: sqlite3.Connection, rows: Sequence[Row], stamps: Sequence[str]) -> None:
         """Parents before children, whatever their order in `rows`."""
@@ -102,11 +120,7 @@ class TraceWriter:
             connection.executemany(_TOOL, tools)
             count(connection, "tool_call_log", len(tools))
             self._count_orphans(connection, "tool_call_log", "action_id", [t[1] for t in tools])
-        connection.executemany(
-            "INSERT INTO trace_rollup (bucket, what, key, n) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (bucket, what, key) DO UPDATE SET n = n + excluded.n",
-            [(*key, n) for key, n in tally.items()],
-        )
+        _roll_up(connection, tally)
 
     def _event(self, row: Event, at: str) -> tuple[Any, ...]:
         summary = cut(self._mask(row.summary), 400)
@@ -162,6 +176,31 @@ def _json(value: Any) -> str:
         return repr(value)
     except Exception:  # noqa: BLE001 - a foreign value may fail in any way; that must not cost the rows beside it
         return f"<{type(value).__name__}>"
+
+
+def _roll_up(connection: sqlite3.Connection, tally: Mapping[tuple[str, str, str], int]) -> None:
+    connection.executemany(
+        "INSERT INTO trace_rollup (bucket, what, key, n) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (bucket, what, key) DO UPDATE SET n = n + excluded.n",
+        [(*key, n) for key, n in tally.items()],
+    )
+
+
+@contextmanager
+def _beside_the_fact(connection: sqlite3.Connection, rows: int) -> Iterator[None]:
+    """A savepoint of its own: what fails in it is rolled back and counted, and the transaction goes on."""
+    connection.execute("SAVEPOINT trace")
+    try:
+        yield
+    except sqlite3.Error as error:
+        if not connection.in_transaction:
+            raise
+        connection.execute("ROLLBACK TO trace")
+        log.error("trace.lost", rows=rows, reason=str(error))
+        _count_lost(connection, rows)
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE trace")
 
 
 def _bucket(at: str) -> str:

@@ -279,34 +279,23 @@ def close_turn(c: sqlite3.Connection, trace: TraceWriter, turn: Turn, ending: En
 def _close_action(
     c: sqlite3.Connection, trace: TraceWriter, turn: Turn, ending: Ending, now: datetime
 ) -> None:
-    """The action that was opened with the turn becomes what came of it; the rows of the calls on the way hang there."""
-    names = [
-        r[0]
-        for r in c.execute(
-            "SELECT DISTINCT tool_name FROM tool_call_log WHERE action_id = ?", (turn.action_id,)
-        )
-    ]
+    """The action that was opened with the turn becomes what came of it, caused by the newest message that it answers."""
     newest = rows.one(
         c,
         "SELECT m.event_id FROM turn_messages tm JOIN messages m ON m.seq = tm.seq WHERE tm.turn_id = ?"
         " AND tm.role != 'context' AND tm.accepted = 1 ORDER BY tm.seq DESC LIMIT 1",
         turn.id,
     )
-    said = ending.entry.text if ending.entry and not ending.failed else ending.reason
-    changed = c.execute(
-        "UPDATE action_log SET timestamp = ?, action_type = ?, content = ?, tool_calls = ?, failed = ?,"
-        " triggered_by = coalesce((SELECT id FROM event_log WHERE id = ?), triggered_by) WHERE id = ?",
-        (
-            stamp(now), ending.action_type, trace.text(said), json.dumps(names) if names else None,
-            int(ending.failed), newest, turn.action_id,
-        ),
-    ).rowcount  # fmt: skip
-    if not changed:  # pruned while the turn waited: the fact deserves a row all the same
-        action = Action(
-            id=turn.action_id, action_type=ending.action_type, triggered_by=newest or turn.event_id, target=turn.chat_id,
-            content=said, turn_id=turn.id, failed=ending.failed,
-        )  # fmt: skip
-        trace.with_fact(c, [action], now)
+    action = Action(
+        id=turn.action_id,
+        action_type=ending.action_type,
+        triggered_by=newest or turn.event_id,
+        target=turn.chat_id,
+        content=ending.entry.text if ending.entry and not ending.failed else ending.reason,
+        turn_id=turn.id,
+        failed=ending.failed,
+    )
+    trace.close_action(c, action, now)
 
 
 def _refused(c: sqlite3.Connection, turn: Turn) -> None:
