@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 from bench.children import progress, service
@@ -30,12 +27,12 @@ async def measure(plan: Plan) -> AsyncIterator[Row]:
     )
     yield Row(
         name="run created → agent's first model request, cold, p50", value=percentile(cold_ms, 50), unit="ms", goal=1200.0,
-        n=len(cold_ms), note=f"{spread(cold_ms, 0)}; {_PROCESS}; from the run's row in the store to the request at the model",
+        n=len(cold_ms), note=f"{spread(cold_ms, 0)}; {_PROCESS}; from the update at the fake Telegram on",
     )  # fmt: skip
     yield Row(
         name="message → model request of a warm agent, p50", value=percentile(warm_ms, 50), unit="ms", goal=20.0,
-        n=len(warm_ms), note=f"{spread(warm_ms)}; from the update at the fake Telegram to the request at the fake model, so "
-        "the way through Telegram, store, agent and proxy is in it",
+        n=len(warm_ms), note=f"{spread(warm_ms)}; from the update at the fake Telegram to the request at the fake "
+        "model, so the way through Telegram, store, agent and proxy is in it",
     )  # fmt: skip
     yield Row(
         name="in → shipped agent → out, Telegram, model answers at once, p50", value=percentile(whole_ms, 50), unit="ms",
@@ -48,29 +45,34 @@ async def _requests(root: Path, *, n_cold: int, n_warm: int) -> tuple[list[float
     await make_home(root, chats("tg", range(1, n_cold + 1)), max_runs=n_cold)
     model = MessagesApi(model=lambda body: say(f"I was asked {last_user_text(body)}"))
     async with TelegramApi() as tg, model:
-        people = [(tg.private_chat(user), user) for user in (tg.user(number, f"Ada {number}") for number in range(1, n_cold + 1))]
+        people = [
+            (tg.private_chat(user), user)
+            for user in (tg.user(number, f"Ada {number}") for number in range(1, n_cold + 1))
+        ]
         environ = {
             "TELEGRAM_BOT_TOKEN": tg.token, "TELEGRAM_BASE_URL": tg.base_url,
             "ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": model.url,
         }  # fmt: skip
         async with service(root, environ=environ):
             await tg.wait_call("getUpdates")
-            offset_s = time.time() - time.monotonic()
-            asked_at, warm_ms, whole_ms = [], [], []
+            cold_ms, warm_ms, whole_ms = [], [], []
             for number in range(n_cold + n_warm):
                 progress(f"agents: message {number}")
                 written, asked, answered = await _one(tg, model, *people[number % n_cold], number)
                 if number < n_cold:
-                    asked_at.append(asked + offset_s)
+                    cold_ms.append((asked - written) * 1000)
                 else:
                     warm_ms.append((asked - written) * 1000)
                     whole_ms.append((answered - written) * 1000)
-                await asyncio.sleep(max(SPACING_S, 1.1 / n_cold))  # less than the one answer a second that each chat may get
-        created = _runs_created(root / "store" / "messages.db")
-    return [(at - run) * 1000 for at, run in zip(asked_at, created, strict=True)], warm_ms, whole_ms
+                await asyncio.sleep(
+                    max(SPACING_S, 1.1 / n_cold)
+                )  # less than the one answer a second that each chat may get
+    return cold_ms, warm_ms, whole_ms
 
 
-async def _one(tg: TelegramApi, model: MessagesApi, chat: Chat, user: User, number: int) -> tuple[float, float, float]:
+async def _one(
+    tg: TelegramApi, model: MessagesApi, chat: Chat, user: User, number: int
+) -> tuple[float, float, float]:
     """When it was written, when the model was asked, when the answer was sent (seconds, monotonic)."""
     already = len(tg.sent)
     written = time.monotonic()
@@ -80,10 +82,3 @@ async def _one(tg: TelegramApi, model: MessagesApi, chat: Chat, user: User, numb
     if f"question {number}" not in sent.text or model.problems:
         raise RuntimeError(f"message {number} was answered with {sent.text!r}; {model.problems}")
     return written, seen.arrived, sent.at
-
-
-def _runs_created(database: Path) -> list[float]:
-    """When each run was recorded, just before its process is started (seconds since 1970, to the millisecond)."""
-    with closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute("SELECT started_at FROM runs ORDER BY started_at").fetchall()
-    return [datetime.fromisoformat(row[0]).timestamp() for row in rows]

@@ -34,7 +34,9 @@ async def make_home(root: Path, groups: Sequence[Group], *, max_runs: int) -> Ho
     """A home with these chats, and as many slots as the measurement is about."""
     home = Home(root)
     with home.open():
-        home.toml.write_text(f"[agents]\nmax_concurrent = {max_runs}\n", encoding="utf-8")
+        home.toml.write_text(
+            f'[agents]\nmax_concurrent = {max_runs}\nruntime = "process"\n', encoding="utf-8"
+        )
 
         def register(tx: Tx) -> None:
             for group in groups:

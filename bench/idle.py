@@ -21,7 +21,7 @@ _WHAT = "resident memory of the service's process, shared libraries included; it
 async def measure(plan: Plan) -> AsyncIterator[Row]:
     home = plan.folder / "idle"
     await make_home(home, chats("tg", [1]), max_runs=5)
-    async with TelegramApi() as tg, MessagesApi(model=lambda body: say("Good morning.")) as model:
+    async with TelegramApi() as tg, MessagesApi(model=lambda _: say("Good morning.")) as model:
         environ = {
             "TELEGRAM_BOT_TOKEN": tg.token, "TELEGRAM_BASE_URL": tg.base_url,
             "ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": model.url,

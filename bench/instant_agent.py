@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from nanoclaw.wire import (
@@ -21,6 +22,8 @@ from nanoclaw.wire import (
     Hello,
     ModelEnd,
     ModelStart,
+    ToolEnd,
+    ToolStart,
     TurnEnd,
     TurnStart,
     decode,
@@ -35,12 +38,14 @@ _NUMBERS = re.compile(r"#(\d+)")
 class InstantAgent:
     """Lines of the host in, lines for the host out. It never accepts a follow-up: that starts the next turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tools: int = 0) -> None:
+        """`tools`: calls of a tool, each with a model call before it, that a turn pretends to make."""
+        self._tools = tools
         self._sent = 0
         self.over = False
 
     def hello(self) -> bytes:
-        return self._frame(Hello(wire=WIRE_VERSION, program="bench", pid=os.getpid()))
+        return self._line(Hello(wire=WIRE_VERSION, program="bench", pid=os.getpid()))
 
     def take(self, line: bytes) -> bytes:
         """What there is to say to one line; empty if nothing."""
@@ -51,21 +56,31 @@ class InstantAgent:
         n, frame = got
         said = encode_ack(Ack(upto=n))
         if isinstance(frame, TurnStart):
-            said += self._answer(frame, read_at)
+            said += b"".join(map(self._line, self._answer(frame, read_at)))
         self.over = isinstance(frame, Close)
         return said
 
-    def _answer(self, start: TurnStart, read_at: int) -> bytes:
+    def _answer(self, start: TurnStart, read_at: int) -> Iterator[Frame]:
+        for n in range(1, self._tools + 1):
+            use: dict[str, Any] = {
+                "type": "tool_use",
+                "id": f"{start.turn}-{n}",
+                "name": "read",
+                "input": {"path": "notes.md"},
+            }
+            yield from self._model_call(start, n, use)
+            yield ToolStart(turn=start.turn, call=use["id"], name="read", input=use["input"])
+            yield ToolEnd(turn=start.turn, call=use["id"], name="read", ok=True, content="nothing new")
         text = f"{' '.join(f'#{number}' for number in asked(start))} read at {read_at}"
-        content: list[dict[str, Any]] = [{"type": "text", "text": text}]
-        frames = (
-            ModelStart(turn=start.turn, call=1, model=MODEL),
-            ModelEnd(turn=start.turn, call=1, model=MODEL, ok=True, content=content, stop_reason="end_turn"),
-            TurnEnd(turn=start.turn, status="done", text=text, model_calls=1),
-        )
-        return b"".join(map(self._frame, frames))
+        yield from self._model_call(start, self._tools + 1, {"type": "text", "text": text})
+        yield TurnEnd(turn=start.turn, status="done", text=text, model_calls=self._tools + 1)
 
-    def _frame(self, frame: Frame) -> bytes:
+    def _model_call(self, start: TurnStart, n: int, block: dict[str, Any]) -> Iterator[Frame]:
+        yield ModelStart(turn=start.turn, call=n, model=MODEL)
+        stop = "tool_use" if block["type"] == "tool_use" else "end_turn"
+        yield ModelEnd(turn=start.turn, call=n, model=MODEL, ok=True, content=[block], stop_reason=stop)
+
+    def _line(self, frame: Frame) -> bytes:
         self._sent += 1
         return encode(frame, self._sent)
 

@@ -6,17 +6,20 @@ import argparse
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 from bench import instant_agent
 from bench.homes import SystemClock
-from nanoclaw import config, log
+from nanoclaw import commands, config, log
 from nanoclaw.app import App
 from nanoclaw.cli.run import serve
-from nanoclaw.domain import ChatId
+from nanoclaw.domain import ChatId, Inbound
 from nanoclaw.home import Home
 from nanoclaw.masking import Masker
 from nanoclaw.ports import (
@@ -24,6 +27,7 @@ from nanoclaw.ports import (
     Capabilities,
     Channel,
     ChannelHealth,
+    Command,
     Migration,
     PartToSend,
     Plugin,
@@ -34,13 +38,19 @@ from nanoclaw.ports import (
 from nanoclaw.runtimes.process import ProcessRuntime
 
 PREFIX = "bench:"
+ANSWERED_WITHIN_S = 10.0
 
 
 class InstantApp(App):
     """Everything is the program's own but the agent."""
 
     def __init__(
-        self, home: Home, stream: TextIO, *, plugins: Sequence[Plugin] = (), runtime: AgentRuntime | None = None
+        self,
+        home: Home,
+        stream: TextIO,
+        *,
+        plugins: Sequence[Plugin] = (),
+        runtime: AgentRuntime | None = None,
     ) -> None:
         """The log goes to `stream`."""
         settings = config.load(home.root, os.environ)
@@ -49,8 +59,12 @@ class InstantApp(App):
         super().__init__(settings, home, clock=SystemClock(), masker=masker, plugins=plugins, problems=())
         self._instant = runtime or ProcessRuntime(program=(str(Path(instant_agent.__file__)),))
 
-    def _runtime(self) -> AgentRuntime:
+    async def _choose_runtime(self) -> AgentRuntime:
         return self._instant
+
+    def command(self, name: str) -> Command:
+        """A slash command of this service, as the gate has it."""
+        return commands.table(self._deps())[name]
 
 
 class DirectChannel:
@@ -94,6 +108,50 @@ class DirectChannel:
 
     async def receipt(self, chat_id: ChatId, message_id: str) -> None:
         return
+
+
+class Talk:
+    """One message after the other, each with a number that its answer names. Times in nanoseconds, monotonic."""
+
+    def __init__(self) -> None:
+        self.channel = DirectChannel(self._sent)
+        self._answer: asyncio.Future[tuple[int, str]] | None = None
+        self._number = 0
+
+    def _sent(self, part: PartToSend) -> None:
+        if self._answer and not self._answer.done():
+            self._answer.set_result((time.monotonic_ns(), part.text))
+
+    async def ask(self, chat_id: ChatId) -> Asked:
+        if self.channel.receiver is None:
+            raise RuntimeError("the channel is not started")
+        self._number += 1
+        self._answer = asyncio.get_running_loop().create_future()
+        came_in = time.monotonic_ns()
+        await self.channel.receiver.receive(message(chat_id, self._number))
+        stored = time.monotonic_ns()
+        async with asyncio.timeout(ANSWERED_WITHIN_S):
+            went_out, text = await self._answer
+        if not text.startswith(f"#{self._number} "):
+            raise RuntimeError(f"message {self._number} was answered with {text!r}")
+        return Asked(came_in=came_in, stored=stored, prompt=instant_agent.read_at_ns(text), went_out=went_out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """When one message had come how far."""
+
+    came_in: int
+    stored: int
+    prompt: int
+    went_out: int
+
+
+def message(chat_id: ChatId, number: int) -> Inbound:
+    return Inbound(
+        channel="bench", chat_id=chat_id, chat_name=f"Chat {chat_id}", is_group=False, message_id=str(number),
+        sender="bench:1", sender_name="Ada", text=f"What is the answer to question #{number}?", sent_at=datetime.now(UTC),
+    )  # fmt: skip
 
 
 class ChannelPlugin:

@@ -15,8 +15,8 @@ class Plan:
 
     @property
     def big(self) -> Path:
-        """The database that the trace measurement fills, and that the reports and pruning use."""
-        return self.folder / "big.db"
+        """The home whose trace the measurement of that name fills, and that the reports and pruning use."""
+        return self.folder / "big"
 
     @property
     def events(self) -> int:

@@ -46,5 +46,10 @@ async def _help(times: int) -> Row:
         if number:  # the first one reads from the disk
             waits.append(time.perf_counter() - started)
     return Row(
-        name="nanoclaw --help, p50", value=percentile(waits, 50), unit="s", goal=0.15, n=times, note=spread(waits, 3)
+        name="nanoclaw --help, p50",
+        value=percentile(waits, 50),
+        unit="s",
+        goal=0.15,
+        n=times,
+        note=spread(waits, 3),
     )

@@ -13,7 +13,7 @@ from bench.stats import percentile, spread
 
 async def measure(plan: Plan) -> AsyncIterator[Row]:
     figures = await run_job(
-        "trace_job", folder=str(plan.folder), database=str(plan.big), calls=plan.of(20_000, quick=5_000),
+        "trace_job", folder=str(plan.folder), home=str(plan.big), calls=plan.of(20_000, quick=5_000),
         events=plan.events,
     )  # fmt: skip
     each, filled = figures["calls_us"], figures["fill"]
@@ -35,4 +35,6 @@ async def measure(plan: Plan) -> AsyncIterator[Row]:
         name="trace rows a second into a growing table, at its end", value=filled["last_per_s"], unit="rows/s",
         goal=20_000.0, at_least=True, n=filled["last_rows"], note="the last rows, and until all of them are durable",
     )  # fmt: skip
-    yield Row(name="trace rows lost while filling", value=filled["lost"], unit="rows", goal=0.0, n=filled["rows"])
+    yield Row(
+        name="trace rows lost while filling", value=filled["lost"], unit="rows", goal=0.0, n=filled["rows"]
+    )

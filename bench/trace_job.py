@@ -10,13 +10,20 @@ from pathlib import Path
 from statistics import fmean
 
 from bench.children import Figures, do_job, progress
-from bench.homes import SystemClock
+from bench.homes import SystemClock, chats, make_home
 from nanoclaw.domain import Action, ActionId, ChatId, Event, EventId, ToolCall
+from nanoclaw.home import Home
 from nanoclaw.sqlite.store import Store
 from nanoclaw.tracing import Recorder
 
-CONTENT = {"sender": "tg:4711", "sender_name": "Ada", "content": "Could you look at the flights for next week again? " * 3}
-SUMMARY = "Message from Ada: Could you look at the flights for next week again? Could you look at the flights for"
+CONTENT = {
+    "sender": "tg:4711",
+    "sender_name": "Ada",
+    "content": "Could you look at the flights for next week again? " * 3,
+}
+SUMMARY = (
+    "Message from Ada: Could you look at the flights for next week again? Could you look at the flights for"
+)
 PER_TURN = 20
 """Calls between two turns of the loop, about what a busy moment makes."""
 WAITING = 20_000
@@ -71,7 +78,9 @@ async def calls_us(folder: Path, n: int) -> dict[str, list[float]]:
                 t1 = time.perf_counter_ns()
                 action = recorder.log_action(event, "message_sent", "tg:1", "Here they are.")
                 t2 = time.perf_counter_ns()
-                await recorder.log_tool_call(action, "channel.sendMessage", {"chat": "tg:1", "part": 0}, _nothing)
+                await recorder.log_tool_call(
+                    action, "channel.sendMessage", {"chat": "tg:1", "part": 0}, _nothing
+                )
                 t3 = time.perf_counter_ns()
                 if turn >= 100:  # warm by then
                     found["log_event"].append((t1 - t0) / 1000)
@@ -82,10 +91,10 @@ async def calls_us(folder: Path, n: int) -> dict[str, list[float]]:
     return found
 
 
-async def fill(database: Path, events: int) -> Figures:
+async def fill(home: Home, events: int) -> Figures:
     """Fills the table of events, with an action and a tool call for every fourth; rows a second, all of them durable."""
     rows = events + 2 * (events // 4)
-    async with Store(database, backups=database.parent, clock=SystemClock()) as store:
+    async with Store(home.database, backups=home.backups, clock=SystemClock()) as store:
         sink = CountingSink(store)
         recorder = Recorder(sink=sink, clock=SpreadClock(rows))
         recorder.start()
@@ -110,7 +119,7 @@ async def fill(database: Path, events: int) -> Figures:
         "per_s": sink.stored / elapsed,
         "last_per_s": (sink.stored - last_rows) / (elapsed - last_at),
         "last_rows": sink.stored - last_rows,
-        "bytes": database.stat().st_size,
+        "bytes": home.database.stat().st_size,
     }
 
 
@@ -122,18 +131,23 @@ async def _event(recorder: Recorder, number: int) -> int:
     if number % 4:
         return 1
     failed = number % 4000 == 0
-    action: ActionId = recorder.log_action(event, "turn_failed" if failed else "message_sent", "tg:1", "Done.", failed=failed)
-    await recorder.log_tool_call(action, TOOLS[number // 4 % len(TOOLS)], {"path": "notes.md", "number": number}, _nothing)
+    action: ActionId = recorder.log_action(
+        event, "turn_failed" if failed else "message_sent", "tg:1", "Done.", failed=failed
+    )
+    await recorder.log_tool_call(
+        action, TOOLS[number // 4 % len(TOOLS)], {"path": "notes.md", "number": number}, _nothing
+    )
     return 3
 
 
-async def measure(folder: str, database: str, calls: int, events: int) -> Figures:
+async def measure(folder: str, home: str, calls: int, events: int) -> Figures:
     us = await calls_us(Path(folder), calls)
     each = [wait for kind in us.values() for wait in kind]
+    big = await make_home(Path(home), chats("bench", [1]), max_runs=5)
     return {
         "calls_us": each,
         "means_us": {kind: fmean(waits) for kind, waits in us.items()},
-        "fill": await fill(Path(database), events),
+        "fill": await fill(big, events),
     }
 
 

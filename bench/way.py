@@ -32,7 +32,9 @@ async def measure(plan: Plan) -> AsyncIterator[Row]:
     async for row in _in_and_out("in-process channel", whole_ms, where):
         yield row
     telegram_ms = await _over_telegram(plan.folder / "tg", n=plan.of(400, quick=100))
-    clock = f"by the fake Telegram's clock, from the update to sendMessage, long poll and HTTP included; {where}"
+    clock = (
+        f"by the fake Telegram's clock, from the update to sendMessage, long poll and HTTP included; {where}"
+    )
     async for row in _in_and_out("Telegram", telegram_ms, clock):
         yield row
 
@@ -40,7 +42,12 @@ async def measure(plan: Plan) -> AsyncIterator[Row]:
 async def _in_and_out(through: str, waits: list[float], note: str) -> AsyncIterator[Row]:
     name = f"in → instant agent → out, {through}"
     yield Row(
-        name=f"{name}, p50", value=percentile(waits, 50), unit="ms", goal=10.0, n=len(waits), note=f"{spread(waits)}; {note}"
+        name=f"{name}, p50",
+        value=percentile(waits, 50),
+        unit="ms",
+        goal=10.0,
+        n=len(waits),
+        note=f"{spread(waits)}; {note}",
     )
     yield Row(name=f"{name}, p99", value=percentile(waits, 99), unit="ms", goal=30.0, n=len(waits))
 
@@ -51,7 +58,10 @@ async def _over_telegram(home: Path, *, n: int) -> list[float]:
     await make_home(home, groups, max_runs=CHATS)
     waits: list[float] = []
     async with TelegramApi() as tg:
-        people = [(tg.private_chat(user), user) for user in (tg.user(number, f"Ada {number}") for number in range(1, CHATS + 1))]
+        people = [
+            (tg.private_chat(user), user)
+            for user in (tg.user(number, f"Ada {number}") for number in range(1, CHATS + 1))
+        ]
         environ = {"TELEGRAM_BOT_TOKEN": tg.token, "TELEGRAM_BASE_URL": tg.base_url}
         async with service(home, environ=environ, program=("bench.instant_app",)):
             await tg.wait_call("getUpdates")

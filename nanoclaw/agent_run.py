@@ -42,7 +42,7 @@ from nanoclaw.wire import (
 
 _WRITE_S = 60.0
 """An agent that takes nothing in for so long is beyond help."""
-_MAX_FRAMES, _MAX_HOST_CALLS = 20_000, 200
+_MAX_FRAMES, _MAX_HOST_CALLS = 10_000, 200
 """Of one turn; pieces of text are not counted. No honest agent comes near."""
 _MAX_IDLE_LINES = 10_000
 """Lines in a run that change nothing: empty, repeated, of no turn."""
@@ -114,6 +114,7 @@ class AgentRun:
         """Agent frames up to this one have had their effects in a former life of the host."""
         self._write_lock = asyncio.Lock()
         self._notes: set[asyncio.Task[None]] = set()
+        self._sent = 0
         self._acked = 0
         """The agent has our frames up to this one."""
         self._idle_lines = 0
@@ -158,7 +159,7 @@ class AgentRun:
 
         `turn_start` is the frame of the running turn, if the agent has not acknowledged it. Raises OutageError.
         """
-        self._known = known
+        self._known, self._sent = known, _MAX_NUMBER  # what our predecessor has sent is acknowledged, too
         if turn:
             self._serving = self._served = _Serving(turn, asyncio.get_running_loop().create_future())
         self._reader = asyncio.create_task(self._read(), name=f"run {self.id[:8]}")
@@ -248,6 +249,7 @@ class AgentRun:
         return reason
 
     async def _send(self, n: int, frame: Frame) -> None:
+        self._sent = max(self._sent, n)
         await self._write(encode(frame, n))
 
     async def _write(self, data: bytes) -> None:
@@ -271,8 +273,9 @@ class AgentRun:
         except WireError as error:
             reason = f"the agent cannot be understood: {error}"
             log.error("run.wire", run=self.id, reason=str(error))
+            await self.kill(reason)  # at once: it may be flooding us
         except StoreUnavailableError as error:
-            reason = f"store: {error}"
+            reason, self._outage = error.safe, "store"
         except OutageError as error:
             reason, self._outage = error.safe, error.cause
         except ConnectionError as error:
@@ -321,7 +324,7 @@ class AgentRun:
 
     async def acknowledge(self, n: int) -> None:
         """Everything up to agent frame `n` is durable. For a turn's last word this is the caller's to say."""
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, OutageError):
             await self._write(encode_ack(Ack(upto=n)))
 
     def _idle(self, odd: str | None = None, **facts: object) -> None:
@@ -338,7 +341,9 @@ class AgentRun:
         if upto <= self._acked:
             self._idle()
             return
-        self._acked = min(upto, _MAX_NUMBER)
+        if upto > self._sent:
+            raise WireError(f"it acknowledges frame {str(upto)[:20]}, and was sent {self._sent}")
+        self._acked = upto
         if not self._notes:
             task = asyncio.create_task(self._forget(), name=f"ack {self.id[:8]}")
             self._notes.add(task)

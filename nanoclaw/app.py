@@ -20,6 +20,7 @@ from nanoclaw.commands.deps import ChannelView, Deps
 from nanoclaw.config import Settings
 from nanoclaw.delivery import Delivery, DeliverySettings, channel_by_prefix
 from nanoclaw.directory import Directory
+from nanoclaw.disk_guard import DiskGuard, Fill
 from nanoclaw.domain import (
     Action,
     ChatId,
@@ -31,11 +32,14 @@ from nanoclaw.domain import (
     new_id,
 )
 from nanoclaw.errors import OutageError, StoreUnavailableError
+from nanoclaw.folder_size import TooMuchError, folder_bytes, free_share
 from nanoclaw.gate import Admission, Gate
 from nanoclaw.group_queue import QueueSettings
 from nanoclaw.home import Home
+from nanoclaw.inspect_tool import inspect_tool
 from nanoclaw.launcher import Launcher
 from nanoclaw.masking import Masker
+from nanoclaw.mounts import ExtraMounts
 from nanoclaw.notices import Notices
 from nanoclaw.orchestrator import Orchestrator, TurnSettings
 from nanoclaw.plugins import discover
@@ -46,7 +50,10 @@ from nanoclaw.reports import ago
 from nanoclaw.rooms import Room, RoomRefusedError
 from nanoclaw.runtimes.choice import choose
 from nanoclaw.runtimes.docker.engine import DEFAULT_SOCKET, Engine
-from nanoclaw.runtimes.docker.runtime import DockerRuntime, DockerSettings
+from nanoclaw.runtimes.docker.image import Images
+from nanoclaw.runtimes.docker.keeper import ImageKeeper
+from nanoclaw.runtimes.docker.open_network import OpenNetworks
+from nanoclaw.runtimes.docker.runtime import AGENT_UID, DockerRuntime, DockerSettings
 from nanoclaw.runtimes.process import ProcessRuntime
 from nanoclaw.scheduler import Scheduler
 from nanoclaw.senders import AllowlistFile
@@ -118,6 +125,7 @@ class App:
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pruning = asyncio.Lock()
+        self._up = False
 
     @classmethod
     def build(cls, settings: Settings, home: Home, *, masker: Masker) -> Self:
@@ -161,10 +169,13 @@ class App:
         await self.delivery.start()
         stack.push_async_callback(self.delivery.stop)
         stack.push_async_callback(self.presence.stop)
+        stack.push_async_callback(self.image.stop)
         await self.launcher.sweep([record.id for record in self._kept])
         await self._take_over()
         self.orchestrator.start()
         stack.push_async_callback(self.orchestrator.stop)
+        self.disk_guard.start()
+        stack.push_async_callback(self.disk_guard.stop)
         await self.scheduler.start()
         stack.push_async_callback(self.scheduler.stop)
         await self._start_plugins(stack)
@@ -174,6 +185,7 @@ class App:
         self.recorder.log_event("system", None, {"version": __version__}, "The service has started")
         for problem in self._problems:
             await self.notices.tell_main(f"plugin:{problem}", problem)
+        self._up = True
 
     async def _open_store(self, stack: AsyncExitStack) -> None:
         self.store = await stack.enter_async_context(
@@ -190,7 +202,7 @@ class App:
                 f'The plugin "{component}" was left out: its tables cannot be made ({why}).'
             )
         self._plugins = [plugin for plugin in self._plugins if plugin.name not in self.store.refused]
-        self.runtime = await self._choose_runtime()
+        self.runtime = await self._choose_runtime(stack)
         self._adopted = await self.runtime.adopt()
         live = {record.id: record for record in await self.store.runs.live()}
         self._kept = [live[run_id] for run_id in self._adopted if run_id in live]
@@ -330,6 +342,7 @@ class App:
             reachable=self._is_reachable,
             poke=self.delivery.poke,
         )
+        self.image = self._image()
         self.presence = Presence(
             channel_of=self.channel_of,
             settings=PresenceSettings(
@@ -341,6 +354,7 @@ class App:
             tool.name: tool
             for tool in (
                 *host_tools.core_tools(zone=self.zone, min_interval_s=settings.tasks.min_interval_s),
+                inspect_tool(self._deps()),
                 *(tool for offers in self._offers for tool in offers.host_tools),
             )
         }
@@ -355,6 +369,13 @@ class App:
             runs_dir=self.home.runs,
             timezone=self.zone.key,
             host_called=lambda _: self.look(),
+            extras=lambda group: self.extra_mounts.extras(group, possible=self.runtime.name == "docker"),
+            admit=lambda: self.disk_guard.admit(),  # noqa: PLW0108 - built later
+        )
+        self.extra_mounts = ExtraMounts(
+            settings.mount_allowlist,
+            ours=(self.home.root, Path(settings.docker.socket.removeprefix("unix://") or "/var/run/docker.sock")),
+            tell=lambda text: self._warn("mounts", text),
         )
         self.allowlist = AllowlistFile(
             self.home.root / "sender-allowlist.json", broken=self._allowlist_broken
@@ -368,6 +389,17 @@ class App:
                 outage_retry_max_s=agents.outage_retry_max_s,
             )
         )
+        self.disk_guard = DiskGuard(
+            runs=self.orchestrator.queue.runs,
+            directory=self.directory,
+            measure=self._fill,
+            free_share=lambda: free_share(self.home.root),
+            notices=self.notices,
+            trace=self.recorder,
+            clock=self.clock,
+            quota_mb=settings.docker.folder_quota_mb,
+            interval_s=settings.docker.disk_check_s,
+        )
         self.scheduler = Scheduler(
             store=self.store.tasks,
             clock=self.clock,
@@ -379,7 +411,7 @@ class App:
         )
         self.gate = self._gate()
 
-    async def _choose_runtime(self) -> AgentRuntime:
+    async def _choose_runtime(self, stack: AsyncExitStack) -> AgentRuntime:
         """The runtime of this home. Docker's library is loaded only where there is an engine to talk to."""
         docker = self.settings.docker
         engine = Engine(docker.socket or DEFAULT_SOCKET)
@@ -393,8 +425,20 @@ class App:
             await self.store.remember("runtime", choice.name)
         if choice.name == "process":
             return ProcessRuntime(why=choice.why)
+        home_id = await self.store.remember("home_id", new_id())
+        owner_uid = self.home.root.stat().st_uid
+        networks = OpenNetworks(
+            engine=engine,
+            image=docker.image,
+            home_id=home_id,
+            user=f"{owner_uid or AGENT_UID}:{owner_uid or AGENT_UID}",
+            clock=self.clock,
+            reachable=lambda text: self._warn("network", text),
+        )
+        stack.push_async_callback(networks.stop)
         return DockerRuntime(
             engine=engine,
+            networks=networks,
             settings=DockerSettings(
                 image=docker.image,
                 memory_mb=docker.memory_mb,
@@ -404,9 +448,29 @@ class App:
                 output_mb=docker.output_mb,
                 network=docker.network,
             ),
-            home_id=await self.store.remember("home_id", new_id()),
-            owner_uid=self.home.root.stat().st_uid,
+            home_id=home_id,
+            owner_uid=owner_uid,
             why=choice.why,
+        )
+
+    def _image(self) -> ImageKeeper:
+        docker = self.settings.docker
+        if self.runtime.name == "docker":
+            then = "Agents that start from now on use it."
+        elif self.settings.agents.runtime == "auto":
+            then = "From its next start on the service runs agents in containers."
+        else:
+            then = "Agents go on without it, because the settings say so ([agents] runtime)."
+        return ImageKeeper(
+            Images(
+                Engine(docker.socket or DEFAULT_SOCKET).new_client,
+                image=docker.image,
+                base_image=docker.base_image,
+                ca_bundle=docker.ca_bundle,
+            ),
+            clock=self.clock,
+            tell=lambda chat_id, text: self.notices.tell(chat_id, f"image:{self.clock.now().isoformat()}", text),
+            then=then,
         )
 
     async def _take_over(self) -> None:
@@ -456,6 +520,7 @@ class App:
                 max_messages_per_prompt=settings.agents.max_messages_per_prompt,
                 poll_interval_s=settings.orchestrator.poll_interval_s,
                 interrupt_grace_s=settings.agents.interrupt_grace_s,
+                prewarm=settings.docker.prewarm and self.runtime.name == "docker",
             ),
             queue_settings=queue,
         )
@@ -487,6 +552,7 @@ class App:
             clock=self.clock,
             queue=_Late(lambda: self.orchestrator.queue),
             runtime=_Late(lambda: self.runtime),
+            image=_Late(lambda: self.image),
             reports=Reports(self.store.reader, self.store.slow_reader),
             channels=self._channel_views,
             groups=self.directory.groups,
@@ -549,6 +615,21 @@ class App:
 
     def _allowlist_broken(self, text: str) -> None:
         self._own(self.notices.tell_main(f"allowlist:{self.clock.now().isoformat()}", text))
+
+    def _warn(self, about: str, text: str) -> None:
+        """Says it in main; if we are not up yet, at the end of the start."""
+        if self._up:
+            self._own(self.notices.tell_main(f"{about}:{self.clock.now().isoformat()}", text))
+        else:
+            self._problems.append(text)
+
+    def _fill(self, folder: Folder, limit: int) -> Fill:
+        try:
+            return Fill(size_bytes=folder_bytes(self.home.groups / folder, limit))
+        except TooMuchError as error:
+            return Fill(size_bytes=limit, why=str(error))
+        except FileNotFoundError:
+            return Fill(size_bytes=0)
 
     def _name_of(self, chat_id: ChatId) -> str:
         group = self.directory.group(chat_id)

@@ -116,6 +116,7 @@ class Delivery:
         try:
             while not self._closing and state.more:
                 state.more = False
+                state.nudged.clear()
                 try:
                     while not self._closing and (head := await self._store.head(state.chat_id, state.lane)):
                         await self._deliver(state, head)
@@ -130,7 +131,7 @@ class Delivery:
             del self._lanes[state.chat_id, state.lane]
 
     async def _pause(self, state: _LaneState, seconds: float) -> None:
-        state.nudged.clear()
+        """Until the time is over, or somebody has nudged since the caller cleared that."""
         if self._closing:
             return
         try:
@@ -160,6 +161,7 @@ class Delivery:
         self, state: _LaneState, channel: Channel, entry: OutboxEntry, expires: datetime
     ) -> None:
         while not channel.reachable(entry.chat_id) and not self._closing:
+            state.nudged.clear()
             await self._check_expired(entry, expires)
             await self._pause(state, min(60.0, self._settings.expires_after_s))
 
@@ -170,7 +172,11 @@ class Delivery:
     async def _begin(self, channel: Channel, entry: OutboxEntry) -> list[OutboxPart]:
         if self._closing:
             return []
-        texts = channel.split(entry.text) or [entry.text]
+        try:
+            texts = channel.split(entry.text) or [entry.text]
+        except Exception:  # noqa: BLE001 - an adapter's fault must not block the lane: it goes out in one piece
+            log.exception("delivery.split_failed", chat=entry.chat_id, entry=entry.id)
+            texts = [entry.text]
         await self._store.begin(entry.id, texts)
         return [
             OutboxPart(outbox_id=entry.id, index=n, text=text, state="queued" if n else "sending", attempts=0)
@@ -196,11 +202,17 @@ class Delivery:
             await self._check_expired(entry, expires)
             if not recorded or attempt > 0:
                 await self._store.sending(part)
+            state.nudged.clear()  # what comes from now on, while the part fails, cuts the wait after it short
             outcome = await self._try(channel, entry, part, repeat=uncertain)
             if isinstance(outcome, _Sent):
                 await self._certainly(
                     lambda outcome=outcome: self._store.sent(  # type: ignore[misc]  # bound for this try
-                        entry, part, outcome.platform_id, outcome.call, last=last, now=self._clock.now()
+                        entry,
+                        part,
+                        outcome.platform_id,
+                        outcome.call,
+                        then="end" if last else "stop" if self._closing else "next",
+                        now=self._clock.now(),
                     )
                 )
                 return

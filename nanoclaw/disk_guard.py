@@ -125,13 +125,13 @@ class DiskGuard:
             "Messages are kept, and I go on by myself as soon as there is room."
         )
         event = self._trace.log_event("system", None, {"running": running}, "The disk is almost full")
-        self._trace.log_action(event, "disk_low_failed", None, text, failed=True)
-        await self._notices.tell_main(f"disk:{self._clock.now().isoformat()}", text, because=event)
+        self._trace.log_action(event, "disk_failed", None, text, failed=True)
+        await self._notices.tell_main(f"disk:{self._clock.now().isoformat()}", text)
 
     async def _end_for_room(self, run: AgentRun) -> None:
         log.warning("run.ended_for_room", run=run.id, chat=run.chat_id)
         self._trace.log_action(
-            run.turn.event_id if run.turn else None, "run_ended_failed", run.chat_id, "the disk is almost full",
+            run.turn.event_id if run.turn else None, "run_failed", run.chat_id, "the disk is almost full",
             turn_id=run.turn.id if run.turn else None, failed=True,
         )  # fmt: skip
         await run.abort(Died(reason=OUTAGE_TEXT["disk"], outage="disk"))
@@ -142,7 +142,12 @@ class DiskGuard:
         if began < self._not_before.get(group.folder, 0):
             return
         quota = self._quota_mb * MIB
-        fill = await asyncio.to_thread(self._measure, group.folder, max(quota, self._grace.get(group.folder, 0)))
+        limit = max(quota, self._grace.get(group.folder, 0))
+        try:
+            fill = await asyncio.to_thread(self._measure, group.folder, limit)
+        except OSError as error:
+            log.warning("disk.folder_not_measured", group=group.folder, reason=str(error))
+            return
         self._not_before[group.folder] = loop.time() + _REST * (loop.time() - began)
         if fill.why:
             await self._end_full(run, group, fill.why)
@@ -155,20 +160,23 @@ class DiskGuard:
         log.warning("run.folder_full", run=run.id, group=group.folder, why=why)
         event = turn.event_id if turn else None
         if event is None:
-            event = self._trace.log_event("system", run.id, {}, f"{group.name}: {reason}", chat_id=group.chat_id)
+            event = self._trace.log_event(
+                "system", run.id, {}, f"{group.name}: {reason}", chat_id=group.chat_id
+            )
         self._trace.log_action(
-            event, "folder_full_failed", group.chat_id, reason, turn_id=turn.id if turn else None, failed=True
+            event, "quota_failed", group.chat_id, reason, turn_id=turn.id if turn else None, failed=True
         )
         advice = "ask me to remove what is not needed, or raise [docker] folder_quota_mb on the server"
         await run.abort(Died(reason=f"{reason}; {advice}", final=True))
         await self._allow_cleaning(group.folder)
         if turn is None:
             text = f"I stopped working in the background: {reason}; {advice}."
-            await self._notices.tell(group.chat_id, f"quota:{run.id}", text, because=event)
+            await self._notices.tell(group.chat_id, f"quota:{run.id}", text)
 
     async def _allow_cleaning(self, folder: Folder) -> None:
         """The next run may start with what is there now, and remove some of it; it may not add to it."""
         if folder not in self._grace:
-            now = await asyncio.to_thread(self._measure, folder, 2 * self._quota_mb * MIB)
-            if now.why is None:
-                self._grace[folder] = now.size_bytes + MIB
+            with suppress(OSError):
+                now = await asyncio.to_thread(self._measure, folder, 2 * self._quota_mb * MIB)
+                if now.why is None:
+                    self._grace[folder] = now.size_bytes + MIB

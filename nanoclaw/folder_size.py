@@ -36,6 +36,13 @@ def folder_bytes(root: Path, limit: int) -> int:
     return tally.total
 
 
+def free_share(path: Path) -> float:
+    """How much of the file system that holds `path` is free for us, 0 to 1: of its space or of its files, the less."""
+    found = os.statvfs(path)
+    space = found.f_bavail / found.f_blocks if found.f_blocks else 1.0
+    return min(space, found.f_favail / found.f_files) if found.f_files else space
+
+
 class _Tally:
     def __init__(self, limit: int) -> None:
         self.total = 0

@@ -12,7 +12,7 @@ import structlog
 
 from nanoclaw import routing
 from nanoclaw.directory import Directory
-from nanoclaw.domain import ChatId, Group, Inbound, Lane, new_id
+from nanoclaw.domain import ChatId, Group, Inbound, Lane, OutboxEntry, new_id
 from nanoclaw.errors import NanoclawError, SendError, StoreUnavailableError
 from nanoclaw.ports import Answer, Channel, Clock, Command, Invocation, PartToSend, Tx
 from nanoclaw.stores import MailboxStore
@@ -124,15 +124,15 @@ class Gate:
         )
         answer = await self._run(command, invocation)
         try:
-            entry = await self._store_answer(inbound, line, answer, owner=owner)
+            entry, answer = await self._store_answer(inbound, line, answer, owner=owner)
         except StoreUnavailableError as error:
             await self._answer_in_the_dark(inbound, command, answer, error)
             raise
         if answer.change:
             await self._directory.reload()
-        if entry:
+        if entry:  # None: a repeat of what was answered before, or a command that says nothing
             self._poke(inbound.chat_id, "command")
-        self._own(self._afterwards(answer))
+            self._own(self._afterwards(answer))
 
     async def _run(self, command: Command, invocation: Invocation) -> Answer:
         try:
@@ -146,13 +146,17 @@ class Gate:
                 text=f"/{command.name} failed inside the program (reference {reference} in the log)."
             )
 
-    async def _store_answer(self, inbound: Inbound, line: str, answer: Answer, *, owner: bool) -> object:
+    async def _store_answer(
+        self, inbound: Inbound, line: str, answer: Answer, *, owner: bool
+    ) -> tuple[OutboxEntry | None, Answer]:
+        """The answer as it was stored: without what it wanted to do, if that failed."""
+
         def change(tx: Tx) -> str:
             return answer.change(tx) if answer.change else answer.text
 
         now = self._clock.now()
         try:
-            return await self._mailbox.answer(inbound, line, change, owner=owner, now=now)
+            return await self._mailbox.answer(inbound, line, change, owner=owner, now=now), answer
         except StoreUnavailableError:
             raise
         except NanoclawError as error:  # nothing was applied; the reason is the answer
@@ -163,7 +167,8 @@ class Gate:
             said = (
                 f"{line} failed inside the program; nothing was changed (reference {reference} in the log)."
             )
-        return await self._mailbox.answer(inbound, line, lambda _: said, owner=owner, now=now)
+        entry = await self._mailbox.answer(inbound, line, lambda _: said, owner=owner, now=now)
+        return entry, Answer(text=said)
 
     async def _answer_in_the_dark(
         self, inbound: Inbound, command: Command, answer: Answer, error: StoreUnavailableError

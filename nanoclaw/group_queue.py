@@ -160,6 +160,17 @@ class GroupQueue(Generic[R]):
         if chat and chat.retry:
             self._retry_due(chat)
 
+    def may_warm(self, chat_id: ChatId) -> bool:
+        """Whether a run could be started in this chat that nobody has asked for: all is well, and a slot is free."""
+        free = self._slots() < self._settings.max_runs and not self._line
+        return free and not self._closing and self._outage is None and chat_id not in self._chats
+
+    def warm(self, chat_id: ChatId) -> None:
+        """Starts a run in advance. Only after `may_warm`."""
+        chat = self._chats[chat_id] = _Chat(chat_id)
+        chat.busy = True
+        self._own(self._work(chat, _nothing), f"warm {chat_id}")
+
     def adopt(self, chat_id: ChatId, run: R, *, serving: bool) -> None:
         """A run that was alive before we were, perhaps in the middle of a turn."""
         chat = self._chats.setdefault(chat_id, _Chat(chat_id))
@@ -276,14 +287,17 @@ class GroupQueue(Generic[R]):
             self._after(chat)
 
     async def _work(self, chat: _Chat[R], serve: Callable[[ChatId, R], Awaitable[Served]]) -> None:
-        served = Served(what="retry", retry_in_s=self._settings.retry_delays_s[0], run_lives=False)
+        served, crashed = (
+            Served(what="retry", retry_in_s=self._settings.retry_delays_s[0], run_lives=False),
+            True,
+        )
         try:
             if chat.run is not None and serve == self._worker.serve and not self._worker.alive(chat.run):
                 run, chat.run = chat.run, None
                 await self._worker.close_run(chat.chat_id, run, "it had ended")
             if chat.run is None:
                 chat.run = await self._worker.open_run(chat.chat_id)
-            served = await serve(chat.chat_id, chat.run)
+            served, crashed = await serve(chat.chat_id, chat.run), False
         except OutageError as error:
             served = Served(
                 what="outage", cause=error.cause, sentence=error.safe, run_lives=chat.run is not None
@@ -292,9 +306,9 @@ class GroupQueue(Generic[R]):
             log.exception("queue.work_failed", chat=chat.chat_id)
         finally:
             if not self._closing:
-                self._settle(chat, served)
+                self._settle(chat, served, crashed=crashed)
 
-    def _settle(self, chat: _Chat[R], served: Served) -> None:
+    def _settle(self, chat: _Chat[R], served: Served, *, crashed: bool) -> None:
         chat.busy = chat.task_turn = False
         if chat.run is not None:
             if served.run_lives:
@@ -303,10 +317,10 @@ class GroupQueue(Generic[R]):
                 self._close(chat, "the run is over")
         if served.what == "outage":
             self._begin_outage(chat, served)
-        elif served.what in ("done", "retry"):
+        elif served.what in ("done", "retry") and not crashed:
             self._end_outage()
         elif self._outage and self._outage.timer is None and self._outage.probe == chat.chat_id:
-            self._outage.may_probe = True  # this chat had nothing to try it with
+            self._outage.may_probe = True  # this chat did not come to try it
         if served.what == "retry":
             chat.again = False
             loop = asyncio.get_running_loop()
@@ -395,3 +409,8 @@ async def _supervised(work: Coroutine[Any, Any, None], name: str) -> None:
         await work
     except Exception:  # closing a run or telling a chat went wrong: the queue goes on
         log.exception("queue.task_failed", task=name)
+
+
+async def _nothing(_chat_id: ChatId, _run: object) -> Served:
+    """What a run does that was started in advance."""
+    return Served(what="nothing")

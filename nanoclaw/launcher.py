@@ -14,7 +14,7 @@ import structlog
 from nanoclaw.agent_run import AgentRun
 from nanoclaw.domain import Folder, Group, RunId, new_id
 from nanoclaw.errors import OutageError, StoreUnavailableError
-from nanoclaw.ports import AgentProcess, AgentRuntime, Clock, HostTool, ModelProxy, RunGrant, RunSpec
+from nanoclaw.ports import AgentProcess, AgentRuntime, Clock, Extras, HostTool, ModelProxy, RunGrant, RunSpec
 from nanoclaw.stores import LiveRun, RunStore
 from nanoclaw.wire import HostCall
 
@@ -39,7 +39,10 @@ class Launcher:
         runs_dir: Path,
         timezone: str,
         host_called: Callable[[HostCall], Awaitable[None]],
+        extras: Callable[[Group], Awaitable[Extras]],
+        admit: Callable[[], Awaitable[None]],
     ) -> None:
+        """`admit` raises OutageError while no agent may start."""
         self._runtime = runtime
         self._proxy = proxy
         self._store = store
@@ -50,9 +53,12 @@ class Launcher:
         self._runs_dir = runs_dir
         self._timezone = timezone
         self._host_called = host_called
+        self._extras = extras
+        self._admit = admit
 
     async def launch(self, group: Group) -> AgentRun:
-        """A run that has said hello. Raises OutageError(engine); nothing is left behind then."""
+        """A run that has said hello. Raises OutageError; nothing is left behind then."""
+        await self._admit()
         run_id, token = RunId(new_id()), secrets.token_urlsafe(32)
         run_dir, group_dir = self._run_dir(run_id), self._group_dir(group.folder)
         token_hash = hashlib.sha256(token.encode()).hexdigest()
@@ -70,6 +76,7 @@ class Launcher:
                     token=token,
                     timezone=self._timezone,
                     global_dir=None if group.is_main else self._group_dir(GLOBAL_FOLDER),
+                    extras=await self._extras(group),
                 )
             )
             record = LiveRun(
@@ -92,7 +99,9 @@ class Launcher:
         except BaseException as error:
             await self._undo(process, run_id, run_dir, error)
             raise
-        log.info("run.started", run=run_id, group=group.folder, runtime=self._runtime.name, handle=process.handle)
+        log.info(
+            "run.started", run=run_id, group=group.folder, runtime=self._runtime.name, handle=process.handle
+        )
         return run
 
     async def adopt(self, record: LiveRun, group: Group, process: AgentProcess) -> AgentRun:

@@ -57,6 +57,8 @@ class TurnSettings:
     max_messages_per_prompt: int = 10
     poll_interval_s: float = 2.0
     interrupt_grace_s: float = 5.0
+    prewarm: bool = False
+    """The main that an owner used last has a run before it needs one, if a slot is free."""
 
 
 Memory = Callable[[Folder], Awaitable[tuple[str | None, str | None]]]
@@ -107,6 +109,7 @@ class Orchestrator:
         self.queue: GroupQueue[AgentRun] = GroupQueue(settings=queue_settings, worker=self)
         self._wanted: dict[ChatId, None] = {}
         self._wake = asyncio.Event()
+        self._warming: set[ChatId] = set()
         self._closing = False
         self._loop: asyncio.Task[None] | None = None
         self._offers: set[asyncio.Task[None]] = set()
@@ -169,7 +172,15 @@ class Orchestrator:
             self._wanted[chat_id] = None
         if self._wanted:
             self._wake.set()
+        elif self._settings.prewarm:
+            await self._prewarm()
         await self._look()
+
+    async def _prewarm(self) -> None:
+        mains = await self._directory.mains()
+        if mains and self.queue.may_warm(mains[0].chat_id):
+            self._warming.add(mains[0].chat_id)
+            self.queue.warm(mains[0].chat_id)
 
     async def drop_cancelled(self) -> None:
         """Stops agents whose turn was ended from outside: `/stop`, a task that was paused or deleted."""
@@ -244,6 +255,9 @@ class Orchestrator:
         group = self._directory.group(chat_id)
         if group is None:
             raise RuntimeError(f"{chat_id} is not registered")
+        if chat_id in self._warming:
+            self._warming.discard(chat_id)  # nobody is waiting: no signs of life
+            return await self._launch(group)
         self._presence.working(chat_id)
         try:
             return await self._launch(group)
@@ -276,7 +290,9 @@ class Orchestrator:
         group, turn = self._directory.group(chat_id), run.turn
         if group is None or turn is None:
             return Served(what="nothing")
-        return await self._guarded(chat_id, turn.thread, self._to_the_end(group, run, turn, run.finish(), resumed=True))
+        return await self._guarded(
+            chat_id, turn.thread, self._to_the_end(group, run, turn, run.finish(), resumed=True)
+        )
 
     async def outage(self, chat_id: ChatId, cause: OutageCause, sentence: str) -> None:
         """Says it once for each chat and what waits there, however often the program is started meanwhile."""
@@ -335,7 +351,9 @@ class Orchestrator:
         began = time.perf_counter()
         ended = await self._in_time(run, turn, serving)
         if self._closing and isinstance(ended, Died):
-            return Served(what="nothing", run_lives=False)  # the turn stays open, and goes on at the next start
+            return Served(
+                what="nothing", run_lives=False
+            )  # the turn stays open, and goes on at the next start
         served, outcome = await self._conclude(group, run, turn, ended)
         log.info(
             "turn.ended", turn=turn.id, chat=turn.chat_id, group=turn.folder, kind=turn.kind, outcome=outcome,
@@ -433,7 +451,9 @@ class Orchestrator:
             await self._put_off(turn, ended.reason, fault=False, empty=False)
             return Served(what="outage", cause=ended.outage, sentence=ended.reason, run_lives=False), "open"
         if isinstance(ended, Died) and ended.final:
-            await self._end(group, turn, verdict.Verdict(state="failed", reason=ended.reason), run=run, n=None)
+            await self._end(
+                group, turn, verdict.Verdict(state="failed", reason=ended.reason), run=run, n=None
+            )
             return Served(what="done", run_lives=False), "failed"
         if isinstance(ended, Died):
             return await self._fault(group, turn, ended.reason, run_lives=False, n=None, run=run)

@@ -149,8 +149,9 @@ class ExtraMount:
     """A plain relative path."""
     folder: bool = True
     writable: bool = False
-    masked: tuple[str, ...] = ()
-    """What below it shows up empty, as plain relative paths."""
+    masked_folders: tuple[str, ...] = ()
+    """What below it shows up empty and read-only, as plain relative paths."""
+    masked_files: tuple[str, ...] = ()
 
 
 NetworkMode = Literal["none", "open"]
@@ -413,7 +414,7 @@ class Command(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostToolCall:
+class HostToolRequest:
     """A request of an agent; who asks is the group of its stream, never what it says of itself."""
 
     name: str
@@ -421,8 +422,16 @@ class HostToolCall:
     group: Group
     turn: Turn
     call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostToolCall(HostToolRequest):
+    """A request that is carried out now."""
+
     event_id: EventId
     """The `ipc` event of this request; what is done because of it hangs there."""
+    prepared: Any = None
+    """What the tool's `prepare` gave."""
 
 
 class HostToolRefusedError(Exception):
@@ -439,6 +448,11 @@ class HostTool:
     run: Callable[[Tx, HostToolCall], str]
     """Returns what really happened, for the agent. Raises HostToolRefusedError."""
     main_only: bool = False
+    prepare: Callable[[HostToolRequest], Awaitable[Any]] | None = None
+    """What must be awaited before the transaction (reads, look-ups), asked only if the group may use the tool.
+
+    Without effects: after a crash it may be called again. Raises HostToolRefusedError.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ class Scheduler:
             next_run_time=datetime.now(UTC),
         )  # fmt: skip
         for due in await self._store.unfinished_kinds():
-            self._run_kind(due)
+            await self._run_kind(due)
         await self.tick()
 
     async def stop(self) -> None:
@@ -87,7 +87,7 @@ class Scheduler:
                         if claimed.turn_id:
                             self._wake(claimed.task.chat_id)
                         else:
-                            self._run_kind(claimed)
+                            await self._run_kind(claimed)
                     due = await self._store.next_due()
                 await self._drop_cancelled()
             except StoreUnavailableError as error:
@@ -117,8 +117,11 @@ class Scheduler:
         self._armed_for = None
         await self.tick()
 
-    def _run_kind(self, due: Due) -> None:
-        if due.task.id not in self._running:
+    async def _run_kind(self, due: Due) -> None:
+        if due.task.id in self._running:
+            why = "skipped: the one before is still running"
+            await self._store.close_kind(due, "cancelled", why, None, self._clock.now())
+        else:
             task = asyncio.create_task(self._kind(due), name=f"task {due.task.id[:8]}")
             self._running[due.task.id] = task
             task.add_done_callback(lambda _: self._running.pop(due.task.id, None))

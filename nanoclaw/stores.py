@@ -34,6 +34,8 @@ from nanoclaw.ports import HostTool, Tx
 from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
 
 Block = dict[str, Any]
+AfterPart = Literal["next", "end", "stop"]
+"""What follows a part that was sent: the next one at once, nothing, or nothing for now (the service stops)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +227,7 @@ class OutboxStore(Protocol):
         platform_id: str,
         call: ToolCall,
         *,
-        last: bool,
+        then: AfterPart,
         now: datetime,
     ) -> None: ...
     async def not_sent(

@@ -279,7 +279,8 @@ def decode(line: bytes) -> tuple[int, Frame] | Ack | None:
         return None
     try:
         body = json.loads(line)
-        if b"\\ud" in line or b"\\uD" in line:  # perhaps an escaped half of a surrogate pair: nothing could store or send it
+        if b"\\ud" in line or b"\\uD" in line:
+            # Perhaps an escaped half of a surrogate pair: nothing could store or send it.
             body = json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise WireError(f"not JSON: {error}") from error

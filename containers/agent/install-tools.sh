@@ -22,10 +22,12 @@ done
 command -v update-ca-certificates >/dev/null || missing="$missing ca-certificates"
 new_enough || missing="$missing python3"
 if [ -n "$missing" ]; then
+  # Nobody reads manuals in here.
+  printf 'path-exclude=/usr/share/%s/*\n' doc man locale info > /etc/dpkg/dpkg.cfg.d/nanoclaw
   apt-get update -q
   # shellcheck disable=SC2086 - the words are names of packages
   apt-get install -q -y --no-install-recommends $missing
-  rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+  rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 fi
 new_enough || { echo "the base image has no Python 3.11 or newer, and neither have its packages" >&2; exit 1; }
 

@@ -13,6 +13,7 @@ MODULES: Final[Mapping[str, str]] = {
     "run": "nanoclaw.cli.run",
     "chat": "nanoclaw.cli.chat",
     "pair": "nanoclaw.cli.pair",
+    "image": "nanoclaw.cli.image",
 }
 """Sub-command -> the module whose `main(arguments, environ)` carries it out; imported when it is called."""
 
@@ -28,6 +29,11 @@ _PAIR = """Makes a new pairing code and prints it alone. Send it to the bot as "
 control panel, and its sender an owner. A code works once, for 10 minutes."""
 
 
+_IMAGE = """Says how the image is that agents in containers run in; with "build", builds it and shows each step. The
+first time it fetches a small Debian with Python, a few tools and libraries (some minutes); later builds take seconds.
+A running service uses the new image for every agent that starts from then on."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nanoclaw",
@@ -40,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("run", _RUN, "run the assistant as a service"),
         ("chat", _CHAT, "talk to it in this terminal"),
         ("pair", _PAIR, "make a code that claims a chat app for you"),
+        ("image", _IMAGE, "look at the image that agents run in, or build it"),
     ):
         command = commands.add_parser(name, help=brief, description=text)
         # Without SUPPRESS the sub-command's default would overwrite what stood before it.
@@ -48,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--name", default="main", type=_chat_name, help="which terminal chat to enter (default: main)"
             )
+        elif name == "image":
+            command.add_argument("action", nargs="?", choices=("build",), help="build: make it anew")
     return parser
 
 

@@ -9,6 +9,7 @@ from nanoclaw.commands.deps import Deps
 from nanoclaw.commands.group import GroupAdd
 from nanoclaw.commands.groups import Groups
 from nanoclaw.commands.help import Help
+from nanoclaw.commands.image import Image
 from nanoclaw.commands.new import New
 from nanoclaw.commands.pair import Pair
 from nanoclaw.commands.retry import Retry
@@ -38,6 +39,7 @@ def table(deps: Deps, extra: Sequence[Command] = ()) -> dict[str, Command]:
         Retry(deps),
         Groups(deps),
         GroupAdd(deps),
+        Image(deps),
         Pair(deps),
         Help(deps, rows),
     )

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from nanoclaw.domain import ChatId, Group, Inbound, Task, TurnId
-from nanoclaw.ports import Capabilities, Change, ChannelHealth, Clock, QueueStatus
+from nanoclaw.ports import Capabilities, Change, ChannelHealth, Clock, ImageState, QueueStatus
 from nanoclaw.reports import (
     ActionRow,
     Ambiguous,
@@ -43,7 +43,25 @@ class QueueView(Protocol):
 class RuntimeView(Protocol):
     """Where agents run."""
 
+    name: str
+
     def describe(self) -> str: ...
+
+
+class AgentImage(Protocol):
+    """The image that agents in containers run in."""
+
+    async def look(self, patience_s: float) -> ImageState:
+        """As it is, or as it was if that takes longer. Raises NanoclawError if neither is known."""
+        ...
+
+    def progress(self) -> str | None:
+        """How far a build is; None if there is none."""
+        ...
+
+    def build(self, chat_id: ChatId) -> bool:
+        """Begins a build whose end is told in the chat; False if one is under way."""
+        ...
 
 
 class ReportsReader(Protocol):
@@ -106,6 +124,7 @@ class Deps:
     clock: Clock
     queue: QueueView
     runtime: RuntimeView
+    image: AgentImage
     reports: ReportsReader
     channels: Callable[[], Sequence[ChannelView]]
     groups: Callable[[], Sequence[Group]]
@@ -128,3 +147,5 @@ class Deps:
     lists: LastLists = field(default_factory=LastLists)
     store_patience_s: float = 1.0
     """`/status` does not wait longer for the store."""
+    engine_patience_s: float = 0.05
+    """Nor for the container engine."""

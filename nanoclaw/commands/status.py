@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nanoclaw.commands.deps import ChannelView, Deps
+from nanoclaw.commands.image import shortcoming
 from nanoclaw.commands.tasks import task_list
 from nanoclaw.commands.wording import sentence, usage_line
 from nanoclaw.domain import ChatId, Group, Outcome
-from nanoclaw.errors import StoreUnavailableError
+from nanoclaw.errors import NanoclawError, StoreUnavailableError
 from nanoclaw.ports import Answer, GroupState, Invocation, QueueStatus, Where
 from nanoclaw.reports import Balance, Overview, TaskSummary, ago, bold, cut, duration, local_day, until
 
@@ -38,10 +39,14 @@ class Status:
         group = invocation.group
         alone = group if group and not group.is_main else None
         overview = await self._overview(alone)
-        lines = self._of_group(alone, overview) if alone else self._of_all(overview)
+        lines = self._of_group(alone, overview) if alone else self._of_all(overview, await self._runtime())
         return Answer(
             text="\n".join([bold(f"{self._deps.assistant_name} Status"), "----------------", *lines])
         )
+
+    async def messages(self) -> str:
+        """Of the whole, only what became of today's messages."""
+        return "\n".join(_messages(await self._overview(None)))
 
     async def _overview(self, group: Group | None) -> Overview | str:
         """What the store knows, or the sentence that stands in its place."""
@@ -55,7 +60,19 @@ class Status:
         except TimeoutError:
             return "(store unavailable: no answer yet)"
 
-    def _of_all(self, overview: Overview | str) -> list[str]:
+    async def _runtime(self) -> str:
+        """Where agents run, and what is wrong with the image that they run in."""
+        deps = self._deps
+        line = deps.runtime.describe()
+        if deps.runtime.name != "docker":
+            return line
+        try:
+            lacking = shortcoming(await deps.image.look(deps.engine_patience_s))
+        except NanoclawError:  # an engine that does not answer is an outage, and stands there
+            return line
+        return f"{line}; {lacking}" if lacking else line
+
+    def _of_all(self, overview: Overview | str, runtime: str) -> list[str]:
         deps = self._deps
         now, queue, channels = deps.clock.now(), deps.queue.status(), deps.channels()
         lost = deps.trace_lost() + (0 if isinstance(overview, str) else overview.trace_lost)
@@ -73,7 +90,7 @@ class Status:
             *_messages(overview),
             *_outbox(overview),
             *([f"{bold('Trace:')} {lost} rows lost"] if lost else []),
-            f"{bold('Runtime:')} {deps.runtime.describe()}",
+            f"{bold('Runtime:')} {runtime}",
             *_guarantees(channels),
             "Remote control: none",
         ]

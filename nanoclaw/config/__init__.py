@@ -79,10 +79,22 @@ def load(home: Path, environ: Mapping[str, str]) -> Settings:
         for name, kind in SECTIONS.items()
     }
     settings = Settings(
-        **sections, plugins=plugin_tables(document), test_clock=values.get(("", "test_clock"))
+        **sections,
+        plugins=plugin_tables(document),
+        test_clock=values.get(("", "test_clock")),
+        mount_allowlist=_config_folder(environ) / "mount-allowlist.json",
     )
     _check_together(settings)
     return replace(settings, warnings=tuple(_warnings(env_file)))
+
+
+def _config_folder(environ: Mapping[str, str]) -> Path:
+    """The owner's own, outside of the home and of anything that an agent can see."""
+    named = environ.get("XDG_CONFIG_HOME", "").strip()
+    if named.startswith("/"):
+        return Path(named) / "nanoclaw"
+    home = environ.get("HOME", "").strip()
+    return (Path(home) if home.startswith("/") else Path("~").expanduser()) / ".config" / "nanoclaw"
 
 
 def _check_together(settings: Settings) -> None:

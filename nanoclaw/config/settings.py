@@ -227,6 +227,8 @@ class Settings:
     """`[plugins.<name>]`, as written; the plugin checks them."""
     test_clock: Path | None = None
     """NANOCLAW_TEST_CLOCK: a file with the seconds by which the clock is ahead. For tests."""
+    mount_allowlist: Path = Path("/nonexistent/mount-allowlist.json")
+    """`~/.config/nanoclaw/mount-allowlist.json`, or where XDG_CONFIG_HOME says; which extra folders agents may get."""
     warnings: tuple[str, ...] = ()
     """Sentences that the owner should read at the start."""
 

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import hmac
 import socket
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class _Run:
     grant: Callable[[], RunGrant]
     handlers: set[asyncio.Task[Any]] = field(default_factory=set)
     runner: web.ServerRunner | None = None
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
 
     def recognise(self, headers: Headers) -> Style | None:
         """The style in which a request presents this run's token; None if it does not."""
@@ -199,11 +200,12 @@ class Proxy:
 
 def _refuse(run: _Run, why: answers.Refusal, path: str) -> web.Response:
     """Logged one by one up to ten, then ever more rarely: an agent must not fill the log either."""
-    run.refused += 1
-    if run.refused <= 10 or run.refused & (run.refused - 1) == 0:
+    run.refused[why] += 1
+    count = run.refused[why]
+    if count <= 10 or count & (count - 1) == 0:
         grant = run.grant()
         _log.warning(
-            "proxy.refused", why=why, path=path[:200], run=grant.run_id, group=grant.folder, count=run.refused
+            "proxy.refused", why=why, path=path[:200], run=grant.run_id, group=grant.folder, count=count
         )
     return answers.refused(why)
 

@@ -20,7 +20,11 @@ class Choice:
 
 
 async def choose(
-    wanted: str, remembered: str | None, *, engine_answers: Callable[[], bool], image_exists: Callable[[], bool]
+    wanted: str,
+    remembered: str | None,
+    *,
+    engine_answers: Callable[[], bool],
+    image_exists: Callable[[], bool],
 ) -> Choice:
     """`wanted` is the setting: docker, process, or auto. The two questions block, and are asked only when it matters."""
     if wanted == "process":
@@ -32,5 +36,8 @@ async def choose(
     if not await asyncio.to_thread(engine_answers):
         return Choice(name="process", why="chosen automatically: no container engine answers")
     if not await asyncio.to_thread(image_exists):
-        return Choice(name="process", why="chosen automatically: an engine answers, but the agent image is not built; /image build")
+        return Choice(
+            name="process",
+            why="chosen automatically: an engine answers, but the agent image is not built; /image build",
+        )
     return Choice(name="docker", why="chosen automatically: a container engine answers", record=True)

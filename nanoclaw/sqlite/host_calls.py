@@ -108,7 +108,7 @@ def _judged(
     """The group that asks, and why it may not; an empty reason if it may."""
     group = people.group_of(c, turn.chat_id)
     if tool is None:
-        return group, f"There is no host tool named {frame.name}."
+        return group, f"There is no host tool named {frame.name[:80]}."
     if group is None:
         return group, "This chat is no longer registered."
     if rows.one(c, "SELECT state FROM turns WHERE id = ?", turn.id) != "running":

@@ -62,7 +62,9 @@ def _refuse_foreign(path: Path, migrations: Sequence[Migration]) -> None:
     try:
         with closing(_connect_to_look(path)) as connection:
             applied = _applied(connection)
-            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[
+                0
+            ]
     except (sqlite3.DatabaseError, OSError) as error:
         raise BadInputError(
             f"{path} cannot be read as a database ({error}); move it away or restore a backup"

@@ -24,7 +24,7 @@ from nanoclaw.sqlite import rows
 from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.writer import Writer
-from nanoclaw.stores import Head
+from nanoclaw.stores import AfterPart, Head
 
 
 class Outbox:
@@ -100,7 +100,7 @@ class Outbox:
         platform_id: str,
         call: ToolCall,
         *,
-        last: bool,
+        then: AfterPart,
         now: datetime,
     ) -> None:
         """The service has it. With the next part, `sending` moves on in the same transaction."""
@@ -111,9 +111,9 @@ class Outbox:
                 " WHERE outbox_id = ? AND part = ?",
                 (platform_id, stamp(now), entry.id, part.index),
             )
-            if last:
+            if then == "end":
                 _finish(c, entry.id, "sent", now)
-            else:
+            elif then == "next":
                 c.execute(
                     "UPDATE outbox_parts SET state = 'sending', attempts = attempts + 1 WHERE outbox_id = ? AND part = ?"
                     " AND state = 'queued'",

@@ -175,14 +175,17 @@ class Tasks:
             if entry:
                 outbox.put(c, entry, now)
             failed = state == "failed"
+            done = "message_sent" if entry or state == "answered" else "task_skipped"
+            kind = "task_failed" if failed else done
             action = Action(
                 id=entry.action_id if entry and entry.action_id else ActionId(new_id()),
-                action_type="task_failed" if failed else "message_sent", triggered_by=event, target=due.task.chat_id,
+                action_type=kind, triggered_by=event, target=due.task.chat_id,
                 content=entry.text if entry else reason, failed=failed,
             )  # fmt: skip
             self._trace.with_fact(c, [action], now)
             occurrences.close(c, due.occurrence_id, state, reason, entry, now)
-            c.execute("UPDATE scheduled_tasks SET saved_state = NULL WHERE id = ?", (due.task.id,))
+            if state != "cancelled":  # skipped: the state is that of the occurrence which still runs
+                c.execute("UPDATE scheduled_tasks SET saved_state = NULL WHERE id = ?", (due.task.id,))
 
         await self._writer.do(work)
 
@@ -237,7 +240,9 @@ def open_turns(c: sqlite3.Connection, task_id: TaskId) -> list[tuple[TurnId, Cha
     ).fetchall()
 
 
-def running(c: sqlite3.Connection, *, task_id: TaskId | None = None, chat_id: ChatId | None = None) -> list[str]:
+def running(
+    c: sqlite3.Connection, *, task_id: TaskId | None = None, chat_id: ChatId | None = None
+) -> list[str]:
     """Occurrences of the task, or in the chat, that are not over."""
     sql = "SELECT id FROM occurrences WHERE state = 'running' AND (task_id = ? OR chat_jid = ?)"
     return [row[0] for row in c.execute(sql, (task_id, chat_id))]

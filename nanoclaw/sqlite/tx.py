@@ -114,7 +114,9 @@ class SqliteTx:
     def retry(self, ref: str) -> StoredMessage | str:
         """Opens a failed message again, by its number or by the id (or a prefix) of its turn."""
         number = ref.removeprefix("#")
-        found = self._with_outcome("seq = ?", int(number)) if number.isdecimal() and len(number) < 19 else None
+        found = (
+            self._with_outcome("seq = ?", int(number)) if number.isdecimal() and len(number) < 19 else None
+        )
         if found is None and not number.isdecimal() and (len(ref) < 4 or any(sign in ref for sign in "*?[")):
             return "Give the number of the message, or at least 4 characters of its turn's id."
         if found is None and len(ref) >= 4:

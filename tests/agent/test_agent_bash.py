@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -130,7 +131,10 @@ async def test_a_time_out_beyond_the_bounds_is_refused(bash: Bash, timeout_s: in
 
 def test_bash_is_offered_in_containers_only_and_never_runs_beside_another_tool(tmp_path: Path) -> None:
     assert "bash" not in own_tools(str(tmp_path), QUICK)
-    assert not own_tools(str(tmp_path), QUICK, shell=PLAIN)["bash"].read_only
+    tool = own_tools(str(tmp_path), QUICK, shell=PLAIN)["bash"]
+    assert not tool.read_only
+    timeout_s = tool.offer()["input_schema"]["properties"]["timeout_s"]
+    assert (timeout_s["minimum"], timeout_s["maximum"]) == (1, 600)
 
 
 # --- much output ---------------------------------------------------------------------------------------------
@@ -220,6 +224,17 @@ async def test_daemons_whose_parents_are_gone_are_ended_with_the_turn(bash: Bash
     assert alive(pids) == []
 
 
+async def test_after_the_turn_orphans_are_no_longer_ours_to_bury(bash: Bash) -> None:
+    await bash("true")
+    assert await bash.end_turn()
+    orphan = "import subprocess; print(subprocess.Popen(['sleep', '0']).pid, flush=True)"
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", orphan, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await parent.communicate()
+    await until(lambda: alive([int(out)]) == [])
+
+
 async def test_a_storm_of_processes_that_fork_and_leave_their_group_is_ended(bash: Bash) -> None:
     # Bounded by its depth, so that a failure of this test ends by itself.
     (bash.folder / "storm").write_text(
@@ -292,7 +307,7 @@ async def test_a_program_that_cannot_end_what_a_turn_started_ends_itself_after_t
             await host.until(lambda: host.ended or None)
 
 
-async def test_the_program_offers_bash_if_its_environment_says_so_and_keeps_its_token_from_commands() -> None:
+async def test_the_program_offers_what_its_environment_says_and_keeps_its_token_from_commands() -> None:
     with short_dir() as home:
         (home / "group").mkdir()
         seen: list[dict[str, Any]] = []
@@ -304,12 +319,15 @@ async def test_the_program_offers_bash_if_its_environment_says_so_and_keeps_its_
         api = MessagesApi(model=model, unix_path=home / "s")
         await api.start()
         try:
-            async with child(home / "s", home / "group", NANOCLAW_BASH="1") as agent:
+            settings = {"NANOCLAW_BASH": "1", "NANOCLAW_EXTRA_ROOTS": "/a:/b", "NANOCLAW_EXTRA_RW": "/b"}
+            async with child(home / "s", home / "group", **settings) as agent:
                 await agent.host.run()
                 shown = str(agent.host.all(ToolEnd)[0].content)
         finally:
             await api.stop()
-        assert "bash" in {tool["name"] for tool in seen[0]["tools"]}
+        offered = {tool["name"]: tool["description"] for tool in seen[0]["tools"]}
+        assert "bash" in offered
+        assert offered["read"].endswith("Also allowed, by absolute paths: /a (read-only), /b.")
         assert "PATH=" in shown
         assert "run-token" not in shown
         assert str(home / "s") not in shown

@@ -26,7 +26,17 @@ from nanoclaw.domain import (
     new_id,
     stamp,
 )
-from nanoclaw.ports import Answer, Capabilities, Change, ChannelHealth, Command, Invocation, QueueStatus
+from nanoclaw.errors import NanoclawError
+from nanoclaw.ports import (
+    Answer,
+    Capabilities,
+    Change,
+    ChannelHealth,
+    Command,
+    ImageState,
+    Invocation,
+    QueueStatus,
+)
 from nanoclaw.sqlite.reports import Reports
 from nanoclaw.sqlite.store import Store
 
@@ -69,12 +79,29 @@ class Surroundings:
         self.stopped: list[tuple[list[ChatId], list[TurnId]]] = []
         self.woken: list[ChatId] = []
         self.changed: list[str] = []
+        self.name = "process"
+        self.line = "process (no container engine found)"
+        self.image: ImageState | NanoclawError = ImageState(name="nanoclaw-agent", exists=False)
+        self.build_step: str | None = None
+        self.builds: list[ChatId] = []
 
     def status(self) -> QueueStatus:
         return self.queue
 
+    async def look(self, patience_s: float) -> ImageState:
+        if isinstance(self.image, NanoclawError):
+            raise self.image
+        return self.image
+
+    def progress(self) -> str | None:
+        return self.build_step
+
+    def build(self, chat_id: ChatId) -> bool:
+        self.builds.append(chat_id)
+        return True
+
     def describe(self) -> str:
-        return "process (no container engine found)"
+        return self.line
 
     async def stop(self, chats: Sequence[ChatId], turns: Sequence[TurnId]) -> None:
         self.stopped.append((list(chats), list(turns)))
@@ -108,6 +135,7 @@ class World:
             clock=clock,
             queue=self.around,
             runtime=self.around,
+            image=self.around,
             reports=self.reports,
             channels=lambda: self.around.channels,
             groups=lambda: self.around.groups,

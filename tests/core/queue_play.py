@@ -138,5 +138,5 @@ def story(tell: Callable[[Table], Awaitable[None]], **settings: float) -> None:
     play(whole)
 
 
-def no_engine() -> OutageError:
-    return OutageError("no engine", cause="engine", safe="No agent can be started.")
+def no_engine(sentence: str = "No agent can be started.") -> OutageError:
+    return OutageError("no engine", cause="engine", safe=sentence)

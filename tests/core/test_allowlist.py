@@ -26,7 +26,9 @@ def test_without_rules_everybody_may_ask() -> None:
 
 def test_a_chats_own_rule_comes_before_the_default() -> None:
     rules = allow(
-        default={"allow": ["tg:7"], "mode": "drop"}, chats={"tg:-1": {"allow": ["tg:8"], "mode": "trigger"}}, logDenied=True
+        default={"allow": ["tg:7"], "mode": "drop"},
+        chats={"tg:-1": {"allow": ["tg:8"], "mode": "trigger"}},
+        logDenied=True,
     )
 
     assert (rules.rule("tg:-1").admits("tg:8"), rules.rule("tg:-1").admits("tg:7")) == (True, False)
@@ -106,7 +108,9 @@ def test_a_broken_file_lets_nobody_in_and_says_so_once(tmp_path: Path, broken: s
 
     assert [house.may("tg:7") for _ in range(3)] == [False] * 3
     assert house.file.current() == NOBODY
-    assert house.file.current().rule("tg:-1").mode == "trigger", "what is said is kept: it was no decision to drop it"
+    assert house.file.current().rule("tg:-1").mode == "trigger", (
+        "what is said is kept: it was no decision to drop it"
+    )
     assert len(house.told) == 1
     assert house.told[0].startswith("sender-allowlist.json is broken (")
     assert str(tmp_path) not in house.told[0]

@@ -7,7 +7,7 @@ import pytest
 from nanoclaw.domain import ChatId
 from nanoclaw.group_queue import Served
 from nanoclaw.ports import GroupState
-from tests.core.queue_play import DEAD, DONE, NOTHING, Run, Table, no_engine, outage, retry, story
+from tests.core.queue_play import DEAD, NOTHING, Run, Table, no_engine, outage, retry, story
 from tests.core.virtual_time import quiet
 
 A, B, C, D = "abcd"
@@ -322,7 +322,14 @@ def test_status_shows_the_slots_the_line_and_each_chat_with_activity() -> None:
         assert list(status.groups) == [
             GroupState(chat_id=ChatId(A), task=True, pending_tasks=1, **{**flags, "pending_messages": True}),
             GroupState(chat_id=ChatId(B), task=False, pending_tasks=0, **flags),
-            GroupState(chat_id=ChatId(C), active=False, idle=False, task=False, pending_messages=True, pending_tasks=2),
+            GroupState(
+                chat_id=ChatId(C),
+                active=False,
+                idle=False,
+                task=False,
+                pending_messages=True,
+                pending_tasks=2,
+            ),
         ]
         await t.finish(B)
         idle = {state.chat_id: state.idle for state in t.queue.status().groups}
@@ -422,3 +429,40 @@ class _Failing:
         raise RuntimeError("the store is away")
 
 
+def test_a_run_started_in_advance_waits_for_work_and_serves_it() -> None:
+    async def tell(table: Table) -> None:
+        assert table.queue.may_warm(ChatId("main"))
+        table.queue.warm(ChatId("main"))
+        await quiet()
+        assert (table.hand.started, table.at_work) == (["main"], [])
+        assert table.queue.status().groups[0].idle
+
+        await table.submit("main")
+        assert (table.hand.started, table.at_work) == (["main"], ["main"])
+        await table.finish("main")
+
+    story(tell)
+
+
+def test_nothing_is_started_in_advance_where_others_need_the_slot() -> None:
+    async def tell(table: Table) -> None:
+        await table.submit("a", "b")
+        assert not table.queue.may_warm(ChatId("main"))
+        await table.finish("a")
+        assert not table.queue.may_warm(ChatId("a"))  # it has a run already
+        await table.finish("b")
+
+    story(tell)
+
+
+def test_a_run_started_in_advance_gives_way_to_whoever_has_work() -> None:
+    async def tell(table: Table) -> None:
+        table.queue.warm(ChatId("main"))
+        await quiet()
+        await table.submit("a", "b")
+        assert table.at_work == ["a", "b"]
+        assert table.hand.closed == [("main", "another group waits")]
+        await table.finish("a")
+        await table.finish("b")
+
+    story(tell)

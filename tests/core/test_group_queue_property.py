@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,7 +55,9 @@ steps = st.lists(
         st.builds(
             Finish,
             st.integers(0, 5),
-            st.sampled_from(["done", "done", "nothing", "retry", "outage", "another outage", "bug", "engine"]),
+            st.sampled_from(
+                ["done", "done", "nothing", "retry", "outage", "another outage", "bug", "engine"]
+            ),
             st.booleans(),
         ),
         st.builds(Wait, st.sampled_from([0.5, 4.0, 6.0, 31.0, 70.0])),
@@ -65,44 +68,49 @@ steps = st.lists(
 )
 
 
+class Watched(GroupQueue[Run]):
+    """Sees that in an outage one chat at a time tries whether it still lasts."""
+
+    hand: Hand
+    trying: tuple[object, set[ChatId]] = (None, set())
+
+    def _begin(self, chat: Any) -> None:
+        if self._outage:
+            if self.trying[0] is not self._outage:
+                self.trying = (self._outage, set())
+            still = {other for other in self.trying[1] if self.busy(other)}
+            self.hand.must(not still, f"{chat.chat_id} tries while {still} does")
+            self.trying[1].add(chat.chat_id)
+        super()._begin(chat)
+
+
 @dataclass(slots=True)
 class Model:
     """What is to be done in each chat, and who has waited for how long."""
 
-    queue: GroupQueue[Run]
+    queue: Watched
     hand: Hand
     todo: dict[ChatId, int] = field(default_factory=dict)
     taken: dict[ChatId, int] = field(default_factory=dict)
     opened_since: dict[ChatId, list[ChatId]] = field(default_factory=dict)
     """For a chat that waits for a slot: who was given one meanwhile."""
-    trying: tuple[str, set[ChatId]] = ("", set())
     outages: int = 0
 
     def __post_init__(self) -> None:
+        self.queue.hand = self.hand
         self.hand.opening = self._opening
         self.hand.beginning = self._beginning
 
     def _opening(self, chat_id: ChatId) -> None:
         self.opened_since.pop(chat_id, None)
         for waiting, meanwhile in self.opened_since.items():
-            self.hand.must(chat_id not in meanwhile, f"{chat_id} got a second slot while {waiting} waited for its first")
+            self.hand.must(
+                chat_id not in meanwhile, f"{chat_id} got a second slot while {waiting} waited for its first"
+            )
             meanwhile.append(chat_id)
-        self._trying(chat_id)
 
     def _beginning(self, chat_id: ChatId) -> None:
         self.taken[chat_id] = self.todo.get(chat_id, 0)
-        self._trying(chat_id)
-
-    def _trying(self, chat_id: ChatId) -> None:
-        """In an outage one chat at a time tries."""
-        sentence = self.queue.status().outage
-        if sentence is None:
-            return
-        if self.trying[0] != sentence:
-            self.trying = (sentence, set())
-        self.trying[1].intersection_update({chat for chat in CHATS if self.queue.busy(chat)})
-        self.trying[1].add(chat_id)
-        self.hand.must(len(self.trying[1]) == 1, f"{self.trying[1]} try at once")
 
     def submit(self, chat: ChatId) -> None:
         idle_before = chat not in {state.chat_id for state in self.queue.status().groups}
@@ -120,10 +128,18 @@ class Model:
             "another outage": self._outage("network"),
         }.get(step.how)  # fmt: skip
         if served is None:
-            return RuntimeError("a bug") if step.how == "bug" else no_engine()
+            return RuntimeError("a bug") if step.how == "bug" else self._no_engine()
         return Served(
-            what=served.what, retry_in_s=served.retry_in_s, cause=served.cause, sentence=served.sentence, run_lives=step.run_lives
+            what=served.what,
+            retry_in_s=served.retry_in_s,
+            cause=served.cause,
+            sentence=served.sentence,
+            run_lives=step.run_lives,
         )
+
+    def _no_engine(self) -> Exception:
+        self.outages += 1
+        return no_engine(f"No engine {self.outages}.")
 
     def _outage(self, cause: str) -> Served:
         self.outages += 1
@@ -136,7 +152,7 @@ class Model:
             case Forgive(chat):
                 self.queue.forgive(chat)
             case BreakEngine(known):
-                self.hand.broken_engine.append(no_engine() if known else RuntimeError("a bug"))
+                self.hand.broken_engine.append(self._no_engine() if known else RuntimeError("a bug"))
             case Wait(seconds):
                 await asyncio.sleep(seconds)
             case Finish(which):
@@ -180,10 +196,12 @@ class Model:
 
 @given(steps, st.integers(1, 3), st.sampled_from([0.0, 2.0]))
 @settings(deadline=None, max_examples=250)
-def test_the_queue_keeps_its_promises_whatever_happens(told: Sequence[Step], slots: int, closing_takes_s: float) -> None:
+def test_the_queue_keeps_its_promises_whatever_happens(
+    told: Sequence[Step], slots: int, closing_takes_s: float
+) -> None:
     async def story() -> None:
         hand = Hand(slots, closing_takes_s=closing_takes_s)
-        model = Model(GroupQueue(settings=QueueSettings(max_runs=slots, idle_timeout_s=30.0), worker=hand), hand)
+        model = Model(Watched(settings=QueueSettings(max_runs=slots, idle_timeout_s=30.0), worker=hand), hand)
         try:
             for step in told:
                 await model.take(step)
@@ -202,7 +220,7 @@ def test_the_queue_keeps_its_promises_whatever_happens(told: Sequence[Step], slo
 def test_the_queue_can_be_stopped_at_any_instant(told: Sequence[Step], slots: int) -> None:
     async def story() -> None:
         hand = Hand(slots, closing_takes_s=1.0)
-        model = Model(GroupQueue(settings=QueueSettings(max_runs=slots, idle_timeout_s=30.0), worker=hand), hand)
+        model = Model(Watched(settings=QueueSettings(max_runs=slots, idle_timeout_s=30.0), worker=hand), hand)
         for step in told:
             await model.take(step)
         await model.queue.stop()

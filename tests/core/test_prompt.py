@@ -28,7 +28,9 @@ def message(text: str, sender: str = "Ada", quote: Quote | None = None) -> Store
 def kept(text: str) -> str:
     """What XML can hold of a text."""
     return "".join(
-        sign for sign in text if sign in "\n\t" or " " <= sign < "\ud800" or "\ue000" <= sign <= "\ufffd" or sign >= "\U00010000"
+        sign
+        for sign in text
+        if sign in "\n\t" or " " <= sign < "\ud800" or "\ue000" <= sign <= "\ufffd" or sign >= "\U00010000"
     )
 
 

@@ -145,7 +145,9 @@ async def test_when_there_is_no_room_children_are_refused_before_their_parents()
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), RuntimeError("a bug")])
-async def test_rows_that_could_not_be_written_are_counted_and_the_next_ones_are_written(error: Exception) -> None:
+async def test_rows_that_could_not_be_written_are_counted_and_the_next_ones_are_written(
+    error: Exception,
+) -> None:
     sink = Sink()
     sink.errors = [error]
     async with recording(sink) as recorder:

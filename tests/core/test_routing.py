@@ -11,7 +11,20 @@ from nanoclaw.domain import EventId, StoredMessage
 from nanoclaw.routing import Typed, command, names, triggers
 from tests.sqlite.vault import FAMILY, MAIN, NOW
 
-NAMES = ["@Andy", "@José", "@Клод", "@Νίκος", "@آندي", "@אנדי", "@एंडी", "@小安", "@앤디", "@แอนดี้", "@Ça va", "@Groß"]
+NAMES = [
+    "@Andy",
+    "@José",
+    "@Клод",
+    "@Νίκος",
+    "@آندي",
+    "@אנדי",
+    "@एंडी",
+    "@小安",
+    "@앤디",
+    "@แอนดี้",
+    "@Ça va",
+    "@Groß",
+]
 LETTERS = "aZéßъЖάωعبאתकमि가힣0٣_"
 UNSPACED = "中かカแมကស"
 SIGNS = " \n\t!?,;:…()[]{}\"'“”«»¡¿/\\*~`<>=&%$€#|°،؟।。、！？「」😀👍🏽🎉©™ "
@@ -24,7 +37,15 @@ form = st.sampled_from(["NFC", "NFD"])
 prose = st.text(st.sampled_from(LETTERS + UNSPACED + SIGNS), max_size=8)
 
 
-@given(anybody, form, form, prose, st.one_of(edge, st.sampled_from(UNSPACED), st.just("")), edge.filter(lambda sign: sign != "1️⃣") | st.just(""), prose)
+@given(
+    anybody,
+    form,
+    form,
+    prose,
+    st.one_of(edge, st.sampled_from(UNSPACED), st.just("")),
+    edge.filter(lambda sign: sign != "1️⃣") | st.just(""),
+    prose,
+)
 @example("@Andy", "NFC", "NFC", "ok ", "❤️", "!", "")
 @example("@Andy", "NFC", "NFC", "", "1️⃣", "", "")
 def test_a_name_counts_between_boundaries_of_any_kind(
@@ -43,7 +64,11 @@ def test_a_name_counts_between_boundaries_of_any_kind(
 @given(anybody, word, st.one_of(edge, st.just("")), form)
 def test_a_name_inside_of_a_word_does_not_count(name: str, sign: str, beside: str, given_form: str) -> None:
     spaced = name not in ("@小安", "@แอนดี้")
-    for text in (f"{sign}{name}{beside}", f"{sign}{name}{sign}", *([f"{beside}{name}{sign}"] if spaced else [])):
+    for text in (
+        f"{sign}{name}{beside}",
+        f"{sign}{name}{sign}",
+        *([f"{beside}{name}{sign}"] if spaced else []),
+    ):
         assert not names(unicodedata.normalize(given_form, text), name)  # type: ignore[arg-type]
 
 

@@ -25,7 +25,23 @@ def test_a_length_of_time_is_read_as_people_write_it(text: str, seconds: float) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "h", "-5m", "0", "0s", "5 weeks", "1h30m", "inf", "nan", "99999d", "1e3s", "minutes", "0 minutes"]
+    "text",
+    [
+        "",
+        "soon",
+        "h",
+        "-5m",
+        "0",
+        "0s",
+        "5 weeks",
+        "1h30m",
+        "inf",
+        "nan",
+        "99999d",
+        "1e3s",
+        "minutes",
+        "0 minutes",
+    ],
 )
 def test_what_is_no_length_of_time_is_an_error_in_words(text: str) -> None:
     with pytest.raises(ScheduleError):
@@ -35,9 +51,10 @@ def test_what_is_no_length_of_time_is_an_error_in_words(text: str) -> None:
 @given(st.text(max_size=12))
 def test_reading_a_length_of_time_gives_one_within_bounds_or_an_error(text: str) -> None:
     try:
-        assert 0 < span_s(text) <= MAX_SPAN_S
-    except ScheduleError as error:
-        assert str(error)
+        seconds = span_s(text)
+    except ScheduleError:
+        return
+    assert 0 < seconds <= MAX_SPAN_S
 
 
 @pytest.mark.parametrize(
@@ -56,7 +73,9 @@ def test_once_is_local_time_unless_it_says_otherwise(value: str, moment: datetim
     assert once_at(value, NOW, BERLIN) == moment
 
 
-@pytest.mark.parametrize("value", ["tomorrow", "2026-13-01", "", "in", "in soon", "2026-11-20T08:00:00Z", "2020-01-01", "18:00"])
+@pytest.mark.parametrize(
+    "value", ["tomorrow", "2026-13-01", "", "in", "in soon", "2026-11-20T08:00:00Z", "2020-01-01", "18:00"]
+)
 def test_what_is_no_moment_or_past_is_an_error_in_words(value: str) -> None:
     with pytest.raises(ScheduleError):
         once_at(value, NOW, BERLIN)

@@ -19,7 +19,9 @@ TURN = Turn(
 
 
 def ended(text: str, status: Any = "done", *, turn: Turn = TURN, empty_before: bool = False) -> Verdict:
-    return judge_end(turn, TurnEnd(turn="t", status=status, text=text, model_calls=7), empty_before=empty_before)
+    return judge_end(
+        turn, TurnEnd(turn="t", status=status, text=text, model_calls=7), empty_before=empty_before
+    )
 
 
 def test_an_answer_is_an_answer() -> None:
@@ -67,7 +69,13 @@ def test_an_interrupted_turn_is_decided_by_who_interrupted_it() -> None:
 
 @pytest.mark.parametrize(
     ("cause", "meant"),
-    [("credentials", "credentials"), ("proxy", "proxy"), ("network", "network"), ("model", "model"), ("overloaded", "model")],
+    [
+        ("credentials", "credentials"),
+        ("proxy", "proxy"),
+        ("network", "network"),
+        ("model", "model"),
+        ("overloaded", "model"),
+    ],
 )
 def test_an_outage_is_nobodys_fault_and_says_what_is_broken(cause: str, meant: str) -> None:
     told = judge_error(AgentError(turn="t", kind="outage", cause=cause, detail="HTTP 529 secret detail"))

@@ -32,6 +32,18 @@ from tests.service.child import WITHIN_S, Service, alive
 from tests.service.records import Records
 from tests.service.surroundings import API_KEY, BOT_TOKEN, SHORT_WAITS, Toml, environment, write_settings
 
+__all__ = [
+    "API_KEY",
+    "BOT_TOKEN",
+    "WITHIN_S",
+    "House",
+    "Service",
+    "Toml",
+    "alive",
+    "open_house",
+    "paired_house",
+]
+
 _LOOK_AGAIN_S: Final = 0.02
 _PAIRING: Final = "Pairing code: "
 
@@ -64,7 +76,8 @@ class House(Records):
             service.end()
             raise
         if service.process.returncode is not None:
-            raise AssertionError(f"the service ended at its start\n{service.story()}")
+            code = await service.ended()
+            raise AssertionError(f"the service ended at its start with {code}\n{service.story()}")
         return service
 
     async def launch(self, *arguments: str, stdin: bytes | None = None) -> Service:
@@ -252,10 +265,12 @@ class House(Records):
         return str(self.value(sql, text))
 
     def agents(self) -> dict[str, int]:
-        """The processes of the service's agents, by their group's folder."""
+        """The processes of the service's agents, by their group's folder; containers have none."""
         over = {record["run"] for record in self.logged("run.ended")}
         return {
-            run["group"]: int(run["handle"]) for run in self.logged("run.started") if run["run"] not in over
+            run["group"]: int(run["handle"])
+            for run in self.logged("run.started")
+            if run["run"] not in over and run["runtime"] == "process"
         }
 
     def freeze(self, folder: str) -> int:
@@ -284,7 +299,8 @@ class House(Records):
             service.end()
         for service in self.past:
             await service.ended()
-        agents = [int(run["handle"]) for service in self.past for run in service.records("run.started")]
+        handles = [str(run["handle"]) for service in self.past for run in service.records("run.started")]
+        agents = [int(handle) for handle in handles if handle.isdecimal()]  # containers outlive their service
         await self.until(lambda: not any(alive(agent) for agent in agents))
 
     def _ready(self, service: Service) -> bool | None:

@@ -20,7 +20,9 @@ OTHER_RUN = RunId("run-2")
 class Bell:
     """A host tool that notes each time it is carried out."""
 
-    def __init__(self, *, says: str = "rung", error: Exception | None = None, main_only: bool = False) -> None:
+    def __init__(
+        self, *, says: str = "rung", error: Exception | None = None, main_only: bool = False
+    ) -> None:
         self.rung: list[Mapping[str, Any]] = []
         self._says = says
         self._error = error
@@ -44,7 +46,10 @@ def model_end(started: Started, text: str = "hi", **changes: Any) -> ModelEnd:
 
 
 def transcript(vault: Vault) -> list[tuple[str, Any]]:
-    return [(role, json.loads(content)) for role, content in vault.rows("SELECT role, content FROM transcript ORDER BY id")]
+    return [
+        (role, json.loads(content))
+        for role, content in vault.rows("SELECT role, content FROM transcript ORDER BY id")
+    ]
 
 
 async def test_a_frame_takes_effect_once_however_often_it_comes(tmp_path: Path) -> None:
@@ -58,7 +63,10 @@ async def test_a_frame_takes_effect_once_however_often_it_comes(tmp_path: Path) 
         assert [role for role, _ in transcript(vault)] == ["user", "assistant", "user"]
         result = {"type": "tool_result", "tool_use_id": "t1", "content": "no such file", "is_error": True}
         assert transcript(vault)[-1] == ("user", [result])
-        assert vault.rows("SELECT kind, success FROM tool_call_log ORDER BY rowid") == [("model", 1), ("tool", 0)]
+        assert vault.rows("SELECT kind, success FROM tool_call_log ORDER BY rowid") == [
+            ("model", 1),
+            ("tool", 0),
+        ]
         assert vault.value("SELECT last_frame FROM runs") == 3
 
 
@@ -87,7 +95,11 @@ async def test_the_models_blocks_are_kept_as_they_came(tmp_path: Path) -> None:
     blocks = [
         {"type": "thinking", "thinking": "ß\n", "signature": "s=="},
         {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "日本"}},
-        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": {"type": "error", "error_code": "x"}},
+        {
+            "type": "web_search_tool_result",
+            "tool_use_id": "s1",
+            "content": {"type": "error", "error_code": "x"},
+        },
         {"type": "text", "text": "😀", "unknown_key": [1, None, 2.5]},
     ]
     async with opened(tmp_path) as vault:
@@ -95,7 +107,9 @@ async def test_the_models_blocks_are_kept_as_they_came(tmp_path: Path) -> None:
         await vault.store.runs.model_end(RUN, 2, model_end(started, content=blocks), started.turn, NOW)
 
         assert transcript(vault)[-1] == ("assistant", blocks)
-        assert vault.rows("SELECT tool_name, success FROM tool_call_log WHERE kind = 'server_tool'") == [("web_search", 0)]
+        assert vault.rows("SELECT tool_name, success FROM tool_call_log WHERE kind = 'server_tool'") == [
+            ("web_search", 0)
+        ]
 
 
 async def test_a_host_call_is_carried_out_once_and_answered_each_time(tmp_path: Path) -> None:
@@ -103,7 +117,10 @@ async def test_a_host_call_is_carried_out_once_and_answered_each_time(tmp_path: 
     async with opened(tmp_path) as vault:
         started = await vault.turn()
         first, second = await asyncio.gather(
-            *(vault.store.runs.host_call(RUN, n, host_call(started), started.turn, bell.tool, NOW) for n in (4, 5))
+            *(
+                vault.store.runs.host_call(RUN, n, host_call(started), started.turn, bell.tool, NOW)
+                for n in (4, 5)
+            )
         )
 
         assert bell.rung == [{"times": 3}]
@@ -125,7 +142,9 @@ async def test_a_resumed_turn_is_told_what_its_host_calls_came_to(tmp_path: Path
             assert resumed
             assert resumed.results == {"t1": (True, "rung")}
 
-            _, again = await found.store.runs.host_call(OTHER_RUN, 2, host_call(started), resumed.turn, bell.tool, NOW)
+            _, again = await found.store.runs.host_call(
+                OTHER_RUN, 2, host_call(started), resumed.turn, bell.tool, NOW
+            )
 
             assert again.content == "rung"
             assert len(bell.rung) == 1
@@ -139,7 +158,9 @@ async def test_a_resumed_turn_is_told_what_its_host_calls_came_to(tmp_path: Path
         (KeyError("inside"), "ring failed inside the program: KeyError"),
     ],
 )
-async def test_a_host_call_that_fails_leaves_nothing_but_its_answer(tmp_path: Path, error: Exception, answer: str) -> None:
+async def test_a_host_call_that_fails_leaves_nothing_but_its_answer(
+    tmp_path: Path, error: Exception, answer: str
+) -> None:
     bell = Bell(error=error)
     async with opened(tmp_path) as vault:
         started = await vault.turn()
@@ -152,7 +173,10 @@ async def test_a_host_call_that_fails_leaves_nothing_but_its_answer(tmp_path: Pa
 
 async def test_a_mistake_in_a_tools_own_sql_is_told_to_the_agent(tmp_path: Path) -> None:
     tool = HostTool(
-        name="ring", description="", input_schema={}, run=lambda tx, call: str(tx.execute("SELECT * FROM nowhere"))
+        name="ring",
+        description="",
+        input_schema={},
+        run=lambda tx, call: str(tx.execute("SELECT * FROM nowhere")),
     )
     async with opened(tmp_path) as vault:
         started = await vault.turn()
@@ -197,7 +221,9 @@ async def test_host_frames_are_numbered_and_kept_until_they_are_acknowledged(tmp
         left = [(frame.n, frame.type) for frame in await vault.store.runs.kept_frames(RUN)]
         assert left == [(2, "follow_up"), (3, "interrupt")], "an offer is kept until it is accepted"
 
-        await vault.store.runs.accepted(RUN, 4, Accepted(turn=started.turn.id, frame=offer), started.turn, NOW)
+        await vault.store.runs.accepted(
+            RUN, 4, Accepted(turn=started.turn.id, frame=offer), started.turn, NOW
+        )
         assert [frame.n for frame in await vault.store.runs.kept_frames(RUN)] == [3]
 
 
@@ -208,7 +234,9 @@ async def test_accepting_twice_says_it_once(tmp_path: Path) -> None:
         offer = await vault.store.turns.follow_up(started.turn.id, RUN, [seq], "more")
         assert offer
         for n in (4, 4, 5):
-            await vault.store.runs.accepted(RUN, n, Accepted(turn=started.turn.id, frame=offer), started.turn, NOW)
+            await vault.store.runs.accepted(
+                RUN, n, Accepted(turn=started.turn.id, frame=offer), started.turn, NOW
+            )
 
         assert [role for role, _ in transcript(vault)] == ["user", "user"]
         assert vault.value("SELECT cursor_seq FROM registered_groups WHERE jid = ?", FAMILY.chat_id) == seq
@@ -221,7 +249,9 @@ async def test_a_follow_up_that_was_stopped_meanwhile_is_not_taken_in(tmp_path: 
         offer = await vault.store.turns.follow_up(started.turn.id, RUN, [seq], "more")
         assert offer
         await vault.store.change(lambda tx: tx.cancel(FAMILY.chat_id))
-        await vault.store.runs.accepted(RUN, 4, Accepted(turn=started.turn.id, frame=offer), started.turn, NOW)
+        await vault.store.runs.accepted(
+            RUN, 4, Accepted(turn=started.turn.id, frame=offer), started.turn, NOW
+        )
 
         assert len(transcript(vault)) == 1
         assert vault.rows("SELECT outcome FROM messages") == [("cancelled",), ("cancelled",)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nanoclaw.domain import Cursor, Quote, moment
+from nanoclaw.domain import ChatId, Cursor, Folder, Quote, moment
 from nanoclaw.ports import Tx
 from nanoclaw.stores import Ending
 from tests.sqlite.vault import FAMILY, MAIN, NOW, OWNER, Vault, after_a_kill, entry, inbound, opened
@@ -16,7 +16,9 @@ from tests.sqlite.vault import FAMILY, MAIN, NOW, OWNER, Vault, after_a_kill, en
 
 async def test_a_stored_message_survives_a_kill(tmp_path: Path) -> None:
     quote = Quote(message_id="m0", text="earlier", sender_name="Bob")
-    told = inbound("hello", quote=quote, thread="5", mentions_me=True, cursor=Cursor(name="telegram.offset", value="42"))
+    told = inbound(
+        "hello", quote=quote, thread="5", mentions_me=True, cursor=Cursor(name="telegram.offset", value="42")
+    )
     async with opened(tmp_path) as vault:
         assert await vault.store.mailbox.store(told, owner=False, now=NOW) == "stored"
         async with after_a_kill(vault) as found:
@@ -84,13 +86,16 @@ async def test_a_command_twice_has_one_effect_and_one_answer(tmp_path: Path) -> 
 
 async def test_an_answer_and_its_effect_survive_a_kill_together(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
-        await vault.store.mailbox.answer(
-            inbound("/new"), "/new", lambda tx: tx.new_session(FAMILY.folder) or "fresh", owner=True, now=NOW
-        )
+        await vault.store.mailbox.answer(inbound("/new"), "/new", _fresh, owner=True, now=NOW)
         async with after_a_kill(vault) as found:
             head = await found.store.outbox.head(FAMILY.chat_id, "command")
             assert head
             assert head.entry.text == "fresh"
+
+
+def _fresh(tx: Tx) -> str:
+    tx.new_session(FAMILY.folder)
+    return "fresh"
 
 
 async def test_a_command_whose_effect_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -109,16 +114,20 @@ async def test_a_command_whose_effect_fails_leaves_nothing(tmp_path: Path) -> No
 
 async def test_a_command_that_says_nothing_leaves_its_event_and_no_answer(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
-        assert await vault.store.mailbox.answer(inbound("/x"), "/x", lambda tx: "", owner=False, now=NOW) is None
+        assert (
+            await vault.store.mailbox.answer(inbound("/x"), "/x", lambda tx: "", owner=False, now=NOW) is None
+        )
 
         assert vault.value("SELECT count(*) FROM event_log") == 1
         assert vault.value("SELECT count(*) FROM outbox") == 0
 
 
 async def test_an_unregistered_chat_leaves_its_name_its_time_and_an_event(tmp_path: Path) -> None:
-    stranger = replace(FAMILY, chat_id="tg:55", name="Strangers")
+    stranger = replace(FAMILY, chat_id=ChatId("tg:55"), name="Strangers")
     async with opened(tmp_path) as vault:
-        await vault.store.mailbox.note(inbound("psst", stranger), "unregistered", "Not registered: Strangers", NOW)
+        await vault.store.mailbox.note(
+            inbound("psst", stranger), "unregistered", "Not registered: Strangers", NOW
+        )
 
         assert vault.rows("SELECT name, last_message_time FROM chats WHERE jid = 'tg:55'") == [
             ("Strangers", "2026-11-20T09:00:00.000Z")
@@ -137,7 +146,7 @@ async def test_a_chats_time_never_goes_backwards(tmp_path: Path) -> None:
 
 
 async def test_an_owner_who_speaks_in_a_main_makes_it_the_first_to_be_told(tmp_path: Path) -> None:
-    phone = replace(MAIN, chat_id="tg:1", folder="phone", name="Phone")
+    phone = replace(MAIN, chat_id=ChatId("tg:1"), folder=Folder("phone"), name="Phone")
     async with opened(tmp_path, groups=[MAIN, FAMILY, phone]) as vault:
         await vault.say("hi", MAIN, sender=OWNER)
         vault.clock.advance(1)
@@ -148,7 +157,9 @@ async def test_an_owner_who_speaks_in_a_main_makes_it_the_first_to_be_told(tmp_p
         assert await vault.store.people.mains_by_use() == ["tg:1", "local:main"]
 
 
-async def test_messages_wait_in_the_order_in_which_they_were_stored_whatever_their_time(tmp_path: Path) -> None:
+async def test_messages_wait_in_the_order_in_which_they_were_stored_whatever_their_time(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path) as vault:
         await vault.say("first", sent_at=NOW)
         await vault.say("second", sent_at=NOW - timedelta(hours=3))
@@ -167,7 +178,9 @@ async def test_what_a_turn_has_taken_does_not_wait_any_more(tmp_path: Path) -> N
         assert await vault.store.mailbox.open_chats() == [FAMILY.chat_id]
 
 
-async def test_context_is_what_was_said_since_the_agent_last_read_at_most_so_many_and_oldest_first(tmp_path: Path) -> None:
+async def test_context_is_what_was_said_since_the_agent_last_read_at_most_so_many_and_oldest_first(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path) as vault:
         before = await vault.say("before")
         await vault.store.mailbox.settle([(before, "ignored", "no trigger")], NOW)
@@ -213,4 +226,6 @@ async def test_a_message_in_a_chat_that_nobody_knows_cannot_stand_in_the_table(t
 
 
 async def _insert_stray(vault: Vault) -> None:
-    await vault.sql("INSERT INTO messages (id, chat_jid, sender, stored_at) VALUES ('m', 'tg:nowhere', 's', 'now')")
+    await vault.sql(
+        "INSERT INTO messages (id, chat_jid, sender, stored_at) VALUES ('m', 'tg:nowhere', 's', 'now')"
+    )

@@ -160,7 +160,9 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: Pa
     assert content(tmp_path) == before
 
 
-@pytest.mark.parametrize("garbage", [b"not a database, but long enough to be one" * 100, b"x", b"SQLite format 3\x00" * 64])
+@pytest.mark.parametrize(
+    "garbage", [b"not a database, but long enough to be one" * 100, b"x", b"SQLite format 3\x00" * 64]
+)
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path, garbage: bytes) -> None:
     path = tmp_path / "messages.db"
     path.write_bytes(garbage)

@@ -12,7 +12,9 @@ from tests.sqlite.vault import FAMILY, MAIN, NOW, Vault, after_a_kill, entry, op
 
 
 def call(*, success: bool = True) -> ToolCall:
-    return ToolCall(action_id=None, tool_name="channel.sendMessage", started_at=NOW, duration_ms=1, success=success)
+    return ToolCall(
+        action_id=None, tool_name="channel.sendMessage", started_at=NOW, duration_ms=1, success=success
+    )
 
 
 async def head(vault: Vault) -> Head:
@@ -33,15 +35,18 @@ async def states(vault: Vault) -> list[tuple[str, int]]:
 
 
 async def sent(vault: Vault, at: Head, part: OutboxPart, *, last: bool) -> None:
-    await vault.store.outbox.sent(at.entry, part, f"p{part.index}", call(), last=last, now=NOW)
+    await vault.store.outbox.sent(at.entry, part, f"p{part.index}", call(), then="end" if last else "next", now=NOW)
 
 
 async def test_the_same_decision_is_stored_once(tmp_path: Path) -> None:
     action = Action(action_type="message_sent", triggered_by=None)
     async with opened(tmp_path) as vault:
         put = vault.store.outbox.put
-        stored = await asyncio.gather(
-            put(entry("one", key="k"), NOW, action), put(entry("two", key="k"), NOW, Action(action_type="x", triggered_by=None))
+        stored = list(
+            await asyncio.gather(
+                put(entry("one", key="k"), NOW, action),
+                put(entry("two", key="k"), NOW, Action(action_type="x", triggered_by=None)),
+            )
         )
 
         assert stored == [True, False]
@@ -51,7 +56,13 @@ async def test_the_same_decision_is_stored_once(tmp_path: Path) -> None:
 
 async def test_an_entry_comes_back_as_it_was_put_even_after_a_kill(tmp_path: Path) -> None:
     given = entry(
-        "hi", thread="5", reply_to="m1", due=NOW, expires=NOW + timedelta(hours=1), action_id=ActionId("a"), lane="command"
+        "hi",
+        thread="5",
+        reply_to="m1",
+        due=NOW,
+        expires=NOW + timedelta(hours=1),
+        action_id=ActionId("a"),
+        lane="command",
     )
     async with opened(tmp_path) as vault:
         await vault.store.outbox.put(given, NOW)
@@ -118,7 +129,9 @@ async def test_a_part_that_was_not_sent_says_why_and_counts_its_tries(tmp_path: 
             at.parts[0], state=state, error="no route", next_try=NOW + timedelta(seconds=5), call=call(success=False), now=NOW  # type: ignore[arg-type]
         )  # fmt: skip
         assert await states(vault) == [(state, 1)]
-        assert vault.rows("SELECT error, next_try FROM outbox_parts") == [("no route", "2026-11-20T09:00:05.000Z")]
+        assert vault.rows("SELECT error, next_try FROM outbox_parts") == [
+            ("no route", "2026-11-20T09:00:05.000Z")
+        ]
 
         await vault.store.outbox.sending(at.parts[0])
         assert await states(vault) == [("sending", 2)]
@@ -132,7 +145,10 @@ async def test_what_is_given_up_fails_with_its_reason_and_keeps_what_was_sent(tm
         await sent(vault, at, at.parts[0], last=False)
         await vault.store.outbox.give_up(at.entry, "blocked", failed, call(success=False), NOW)
 
-        assert vault.rows("SELECT state, error FROM outbox_parts ORDER BY part") == [("sent", None), ("failed", "blocked")]
+        assert vault.rows("SELECT state, error FROM outbox_parts ORDER BY part") == [
+            ("sent", None),
+            ("failed", "blocked"),
+        ]
         assert vault.value("SELECT state FROM outbox") == "failed"
         assert vault.rows("SELECT action_type, failed FROM action_log") == [("delivery_failed", 1)]
         assert await vault.store.outbox.unsent_lanes() == []

@@ -121,7 +121,9 @@ async def test_a_folder_name_that_could_lead_elsewhere_is_refused(tmp_path: Path
 
 
 @pytest.mark.parametrize("change", [{"chat_id": "tg:9"}, {"folder": "other"}])
-async def test_a_chat_or_a_folder_that_is_taken_is_not_touched(tmp_path: Path, change: dict[str, str]) -> None:
+async def test_a_chat_or_a_folder_that_is_taken_is_not_touched(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
     async with opened(tmp_path) as vault:
         before = await vault.store.people.groups()
         with pytest.raises(BadInputError, match="registered already; nothing was changed"):
@@ -133,7 +135,9 @@ async def test_a_chat_or_a_folder_that_is_taken_is_not_touched(tmp_path: Path, c
 async def test_the_terminal_is_made_a_main_once_and_stays_as_it_is(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
         later = NOW + timedelta(days=1)
-        await vault.store.people.ensure_main(replace(MAIN, folder=Folder("other")), OWNER, "new name", "local", later)
+        await vault.store.people.ensure_main(
+            replace(MAIN, folder=Folder("other")), OWNER, "new name", "local", later
+        )
 
         (group,) = [group for group in await vault.store.people.groups() if group.chat_id == MAIN.chat_id]
         assert group.folder == MAIN.folder

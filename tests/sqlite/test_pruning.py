@@ -1,6 +1,7 @@
 """Old trace rows go, children first, in small steps between which everybody else writes."""
 
 import asyncio
+import itertools
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,8 @@ async def chain(vault: Vault, *, event: datetime, action: datetime, tool: dateti
     asked = Event(source="telegram", summary="asked")
     done = Action(action_type="message_sent", triggered_by=asked.id)
     tools = [
-        ToolCall(action_id=done.id, tool_name="read", started_at=tool, duration_ms=1, success=True) for _ in range(calls)
+        ToolCall(action_id=done.id, tool_name="read", started_at=tool, duration_ms=1, success=True)
+        for _ in range(calls)
     ]
     await vault.store.write_trace([asked, done, *tools], [event, action, *[tool] * calls], 0)
     return asked
@@ -29,10 +31,12 @@ async def chain(vault: Vault, *, event: datetime, action: datetime, tool: dateti
 
 def left(vault: Vault) -> tuple[int, int, int]:
     tables = ("event_log", "action_log", "tool_call_log")
-    counted = tuple(vault.value("SELECT n FROM trace_counters WHERE name = ?", table) or 0 for table in tables)
+    counted = tuple(
+        vault.value("SELECT n FROM trace_counters WHERE name = ?", table) or 0 for table in tables
+    )
     there = tuple(vault.value(f"SELECT count(*) FROM {table}") for table in tables)
     assert there == counted
-    return there  # type: ignore[return-value]  # three tables
+    return there[0], there[1], there[2]
 
 
 async def test_what_is_older_than_the_retention_goes_and_the_rest_stays(tmp_path: Path) -> None:
@@ -78,7 +82,11 @@ async def test_rows_without_a_parent_go_as_well(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
         orphan = ToolCall(action_id=None, tool_name="read", started_at=OLD, duration_ms=1, success=True)
         await vault.store.write_trace(
-            [Action(action_type="message_sent", triggered_by=None), orphan, Event(source="system", summary="alone")],
+            [
+                Action(action_type="message_sent", triggered_by=None),
+                orphan,
+                Event(source="system", summary="alone"),
+            ],
             [OLD] * 3,
             0,
         )
@@ -113,7 +121,7 @@ async def test_others_write_between_the_small_steps_of_pruning(tmp_path: Path) -
         assert await pruning == 10 * PRUNE_ROWS
         between = [count for count in seen if 0 < count < 10 * PRUNE_ROWS]
         assert len(set(between)) >= 4, "several messages were stored while the pruning went on"
-        drops = [before - after for before, after in zip(seen, seen[1:], strict=False)]
+        drops = [before - after for before, after in itertools.pairwise(seen)]
         assert max(drops, default=0) <= 3 * PRUNE_ROWS
 
 
@@ -124,7 +132,9 @@ async def test_a_turn_that_outlives_its_trace_still_gets_its_action(tmp_path: Pa
         await vault.store.prune_trace(3)
         assert left(vault)[1] == 0
 
-        await vault.end(started, Ending(state="answered", reason="", entry=entry("42", turn_id=started.turn.id)))
+        await vault.end(
+            started, Ending(state="answered", reason="", entry=entry("42", turn_id=started.turn.id))
+        )
 
         assert vault.rows("SELECT id, action_type, content FROM action_log") == [
             (started.turn.action_id, "message_sent", "42")

@@ -35,7 +35,11 @@ async def test_a_turn_that_was_begun_survives_a_kill_and_is_resumed_where_it_was
     async with opened(tmp_path) as vault:
         started = await vault.turn("hello")
         said = ModelEnd(
-            turn=started.turn.id, call=1, model="m", ok=True, content=[{"type": "tool_use", "id": "t1", "name": "read", "input": {}}]
+            turn=started.turn.id,
+            call=1,
+            model="m",
+            ok=True,
+            content=[{"type": "tool_use", "id": "t1", "name": "read", "input": {}}],
         )
         await vault.store.runs.model_end(RUN, 2, said, started.turn, NOW)
         async with after_a_kill(vault) as found:
@@ -48,7 +52,11 @@ async def test_a_turn_that_was_begun_survives_a_kill_and_is_resumed_where_it_was
             resumed = await found.store.turns.resume(waiting.id, OTHER_RUN, None, NOW)
 
             assert resumed
-            assert (resumed.turn.id, resumed.turn.state, resumed.resumed) == (started.turn.id, "running", True)
+            assert (resumed.turn.id, resumed.turn.state, resumed.resumed) == (
+                started.turn.id,
+                "running",
+                True,
+            )
             assert [role for role, _ in resumed.transcript] == ["user", "assistant"]
             assert outcomes(found) == [(1, "open")]
 
@@ -77,7 +85,12 @@ async def test_a_group_has_one_running_turn_at_most(tmp_path: Path) -> None:
         assert vault.value("SELECT count(*) FROM turns") == 1
 
 
-ENDINGS: list[Literal["answered", "silent", "failed", "cancelled"]] = ["answered", "silent", "failed", "cancelled"]
+ENDINGS: list[Literal["answered", "silent", "failed", "cancelled"]] = [
+    "answered",
+    "silent",
+    "failed",
+    "cancelled",
+]
 
 
 @pytest.mark.parametrize("state", ENDINGS)
@@ -122,9 +135,13 @@ async def test_a_turn_ends_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
         started = await vault.turn()
 
-        ended = await asyncio.gather(
-            vault.end(started, answered(started.turn)),
-            vault.end(started, Ending(state="failed", reason="too late", entry=entry("sorry"), failed=True)),
+        ended = list(
+            await asyncio.gather(
+                vault.end(started, answered(started.turn)),
+                vault.end(
+                    started, Ending(state="failed", reason="too late", entry=entry("sorry"), failed=True)
+                ),
+            )
         )
 
         assert ended == [True, False]
@@ -141,7 +158,9 @@ async def test_the_action_of_a_turn_names_its_tools_and_hangs_on_the_newest_mess
         follow_up = await vault.say("and?")
         frame = await vault.store.turns.follow_up(started.turn.id, RUN, [follow_up], "and?")
         assert frame
-        await vault.store.runs.accepted(RUN, 5, Accepted(turn=started.turn.id, frame=frame), started.turn, NOW)
+        await vault.store.runs.accepted(
+            RUN, 5, Accepted(turn=started.turn.id, frame=frame), started.turn, NOW
+        )
 
         await vault.end(started, answered(started.turn))
 
@@ -157,9 +176,14 @@ async def test_a_follow_up_belongs_to_the_turn_only_when_the_agent_has_accepted_
     async with opened(tmp_path) as vault:
         started = await vault.turn("first")
         taken, left = await vault.say("taken"), await vault.say("left")
-        frames = [await vault.store.turns.follow_up(started.turn.id, RUN, [seq], f"text {seq}") for seq in (taken, left)]
+        frames = [
+            await vault.store.turns.follow_up(started.turn.id, RUN, [seq], f"text {seq}")
+            for seq in (taken, left)
+        ]
         assert frames[0]
-        await vault.store.runs.accepted(RUN, 3, Accepted(turn=started.turn.id, frame=frames[0]), started.turn, NOW)
+        await vault.store.runs.accepted(
+            RUN, 3, Accepted(turn=started.turn.id, frame=frames[0]), started.turn, NOW
+        )
 
         await vault.end(started, answered(started.turn))
 
@@ -176,7 +200,9 @@ async def test_a_message_is_offered_to_one_turn_once(tmp_path: Path) -> None:
         started = await vault.turn("first")
         seq = await vault.say("more")
 
-        frames = await asyncio.gather(*(vault.store.turns.follow_up(started.turn.id, RUN, [seq], "more") for _ in range(2)))
+        frames = await asyncio.gather(
+            *(vault.store.turns.follow_up(started.turn.id, RUN, [seq], "more") for _ in range(2))
+        )
 
         assert frames[0] is not None
         assert frames[1] is None
@@ -214,7 +240,9 @@ async def test_an_accepted_follow_up_stays_with_its_turn_when_that_is_put_off(tm
         seq = await vault.say("more")
         frame = await vault.store.turns.follow_up(started.turn.id, RUN, [seq], "more")
         assert frame
-        await vault.store.runs.accepted(RUN, 3, Accepted(turn=started.turn.id, frame=frame), started.turn, NOW)
+        await vault.store.runs.accepted(
+            RUN, 3, Accepted(turn=started.turn.id, frame=frame), started.turn, NOW
+        )
         await put_off(vault, started.turn, fault=True)
 
         assert (await vault.store.mailbox.open_messages(FAMILY.chat_id, context=0)).waiting == []
@@ -242,7 +270,9 @@ async def test_only_faults_use_up_tries(tmp_path: Path) -> None:
 async def test_putting_off_notes_the_failed_try_and_its_notice_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
         started = await vault.turn()
-        action = Action(action_type="try_failed", triggered_by=started.turn.event_id, failed=True, id=ActionId("a1"))
+        action = Action(
+            action_type="try_failed", triggered_by=started.turn.event_id, failed=True, id=ActionId("a1")
+        )
         notice = entry("it takes longer", key="notice")
         again = [
             await vault.store.turns.put_off(
@@ -270,7 +300,9 @@ async def test_a_turn_that_was_cancelled_is_not_put_off(tmp_path: Path) -> None:
 async def test_an_empty_answer_is_forgotten_and_remembered_as_such(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
         started = await vault.turn()
-        empty = ModelEnd(turn=started.turn.id, call=1, model="m", ok=True, content=[{"type": "text", "text": " "}])
+        empty = ModelEnd(
+            turn=started.turn.id, call=1, model="m", ok=True, content=[{"type": "text", "text": " "}]
+        )
         await vault.store.runs.model_end(RUN, 2, empty, started.turn, NOW)
         assert not await vault.store.turns.empty_before(started.turn.id)
 
@@ -311,7 +343,9 @@ async def test_a_turn_is_resumed_by_one_run_only(tmp_path: Path) -> None:
 # --- conversations -----------------------------------------------------------------------------------------
 
 
-async def test_turns_of_a_group_continue_one_conversation_until_somebody_wants_a_new_one(tmp_path: Path) -> None:
+async def test_turns_of_a_group_continue_one_conversation_until_somebody_wants_a_new_one(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path) as vault:
         first = await vault.turn("one")
         await vault.end(first, answered(first.turn))
@@ -331,9 +365,15 @@ async def refused_turn(vault: Vault, text: str) -> str:
     """A turn whose conversation the API does not take; its session."""
     started = await vault.begin(await vault.say(text))
     said = ModelEnd(turn=started.turn.id, call=1, model="m", ok=True, content=[{"type": "text", "text": "x"}])
-    await vault.store.runs.model_end(RUN, vault.value("SELECT last_frame + 1 FROM runs"), said, started.turn, NOW)
-    await vault.end(started, Ending(state="failed", reason="refused", entry=entry("sorry"), roll_back=True, failed=True))
-    assert vault.value("SELECT count(*) FROM transcript WHERE turn_id = ?", started.turn.id) == 0, "rolled back"
+    await vault.store.runs.model_end(
+        RUN, vault.value("SELECT last_frame + 1 FROM runs"), said, started.turn, NOW
+    )
+    await vault.end(
+        started, Ending(state="failed", reason="refused", entry=entry("sorry"), roll_back=True, failed=True)
+    )
+    assert vault.value("SELECT count(*) FROM transcript WHERE turn_id = ?", started.turn.id) == 0, (
+        "rolled back"
+    )
     return started.turn.session_id
 
 
@@ -347,7 +387,9 @@ async def test_after_two_refusals_in_a_row_the_next_turn_starts_a_fresh_conversa
 
 
 @pytest.mark.parametrize("state", ["answered", "silent"])
-async def test_a_turn_that_the_api_took_ends_the_row_of_refusals(tmp_path: Path, state: Literal["answered", "silent"]) -> None:
+async def test_a_turn_that_the_api_took_ends_the_row_of_refusals(
+    tmp_path: Path, state: Literal["answered", "silent"]
+) -> None:
     async with opened(tmp_path) as vault:
         await vault.run()
         first = await refused_turn(vault, "one")

@@ -36,7 +36,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     path = tmp_path / "numbers.db"
     connection = await connect(path, writer=True)
     desk = Desk(path, Writer(connection))
-    await connection.call(lambda c: c.execute("CREATE TABLE numbers (n INTEGER UNIQUE, filling TEXT)") and None)
+    await connection.call(
+        lambda c: c.execute("CREATE TABLE numbers (n INTEGER UNIQUE, filling TEXT)") and None
+    )
     await connection.call(lambda c: c.set_trace_callback(desk.statements.append))
     desk.writer.start()
     yield desk
@@ -75,12 +77,18 @@ async def test_one_failing_unit_takes_nothing_with_it_and_leaves_nothing(desk: D
         raise RuntimeError("in the middle")
 
     results = await asyncio.gather(
-        desk.writer.do(put(1)), desk.writer.do(half), desk.writer.do(put(1)), desk.writer.do(put(2)), return_exceptions=True
+        desk.writer.do(put(1)),
+        desk.writer.do(half),
+        desk.writer.do(put(1)),
+        desk.writer.do(put(2)),
+        return_exceptions=True,
     )
 
     assert results[0] == 1
     assert isinstance(results[1], RuntimeError)
-    assert isinstance(results[2], sqlite3.IntegrityError), "the foreign error is handed on: it is the unit's own"
+    assert isinstance(results[2], sqlite3.IntegrityError), (
+        "the foreign error is handed on: it is the unit's own"
+    )
     assert results[3] == 2
     assert desk.committed() == [1, 2]
 
@@ -103,7 +111,9 @@ async def test_mailbox_work_goes_before_everything_that_may_come_second(desk: De
     await asyncio.gather(*spare, *mailbox)
 
     assert desk.committed() == [1, 2, 3, 100, 101]
-    assert desk.commits() == 3, "each piece of spare work has a transaction of its own: mailbox work can step in"
+    assert desk.commits() == 3, (
+        "each piece of spare work has a transaction of its own: mailbox work can step in"
+    )
 
 
 async def test_mailbox_work_that_comes_later_overtakes_waiting_spare_work(desk: Desk) -> None:
@@ -122,7 +132,9 @@ async def test_a_full_disk_is_told_to_everybody_and_nothing_is_applied(desk: Des
     await limit(desk, pages + 1)
     filling = "x" * 20_000
 
-    results = await asyncio.gather(*(desk.writer.do(put(n, filling)) for n in range(4)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(desk.writer.do(put(n, filling)) for n in range(4)), return_exceptions=True
+    )
 
     assert [type(result) for result in results] == [StoreUnavailableError] * 4
     assert "full" in str(results[0])
@@ -161,7 +173,9 @@ async def test_stop_finishes_what_was_asked_and_refuses_what_comes_later(tmp_pat
     path = tmp_path / "numbers.db"
     connection = await connect(path, writer=True)
     writer = Writer(connection)
-    await connection.call(lambda c: c.execute("CREATE TABLE numbers (n INTEGER UNIQUE, filling TEXT)") and None)
+    await connection.call(
+        lambda c: c.execute("CREATE TABLE numbers (n INTEGER UNIQUE, filling TEXT)") and None
+    )
     writer.start()
     asked = [asyncio.create_task(writer.do(put(n))) for n in (1, 2)]
     asked.append(asyncio.create_task(writer.spare(put(3))))

@@ -52,7 +52,9 @@ class Vault:
         """Stores a message; its position."""
         self._told += 1
         told = inbound(text, group, **{"message_id": f"m{self._told}", **changes})
-        assert await self.store.mailbox.store(told, owner=told.sender == OWNER, now=self.clock.now()) == "stored"
+        assert (
+            await self.store.mailbox.store(told, owner=told.sender == OWNER, now=self.clock.now()) == "stored"
+        )
         return int(self.value("SELECT max(seq) FROM messages"))
 
     async def run(self, run_id: RunId = RUN, group: Group = FAMILY) -> RunId:
@@ -64,7 +66,12 @@ class Vault:
         return run_id
 
     async def begin(
-        self, *seqs: int, group: Group = FAMILY, run: RunId = RUN, thread: str | None = None, context: Sequence[int] = ()
+        self,
+        *seqs: int,
+        group: Group = FAMILY,
+        run: RunId = RUN,
+        thread: str | None = None,
+        context: Sequence[int] = (),
     ) -> Started:
         event = EventId(self.value("SELECT event_id FROM messages WHERE seq = ?", seqs[-1]))
         new = NewTurn(

@@ -74,7 +74,7 @@ class Shell:
         """What the command printed, and how it ended. Raises ToolError if it did not end in time."""
         command, limit_s = _checked(given["command"]), given.get("timeout_s", TIMEOUT_S)
         if self._not_ours is None:
-            processes.adopt_orphans()
+            processes.adopt_orphans(on=True)
             self._not_ours = processes.children()
         output, theirs = await Output.open(self._limits.tool_output_bytes - NOTES_BYTES)
         self._outputs.append(output)
@@ -132,6 +132,7 @@ class Shell:
             output.close()
         self._outputs.clear()
         if all_ended:
+            processes.adopt_orphans(on=False)
             self._child = self._not_ours = None
         return all_ended
 

@@ -21,9 +21,9 @@ _FREEZE_ROUNDS = 20
 _LOOK_AGAIN_S = 0.005
 
 
-def adopt_orphans() -> None:
-    """From now on a process whose parent ends becomes our child, not that of process 1."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def adopt_orphans(*, on: bool) -> None:
+    """From now on a process below us whose parent ends becomes our child, not that of process 1 (or no longer does)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
 def shield_memory() -> None:

@@ -10,26 +10,24 @@ from typing import Any
 from nanoclaw.errors import NanoclawError
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
-_NOT_TEXT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\S\n]+|[\x00-\x08\x0b-\x1f\x7f]")
+_NOT_TEXT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x20\x7f]+")
 _LAST_LINES = 6
 _LINE_CHARS = 100
 _STEP_CHARS = 60
 
 
 class BuildLog:
-    """Takes the engine's events one by one."""
+    """Takes the engine's events one by one, to the last, so that nothing of the connection stays behind."""
 
     def __init__(self, progress: Callable[[str], None], *, base_image: str) -> None:
         self._progress = progress
         self._base_image = base_image
         self._step = "Before the first step"
+        self._why = ""
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Raises NanoclawError when the event is that the build failed."""
-        failed = event.get("error") or event.get("message")
-        if failed:
-            raise self._failure(str(failed))
+        self._why = self._why or str(event.get("error") or event.get("message") or "")
         if str(event.get("status", "")).startswith("Pulling from"):
             self._progress(f"Fetching {self._base_image}")
         for line in _plain(str(event.get("stream", ""))):
@@ -40,10 +38,12 @@ class BuildLog:
             elif not line.startswith("--->"):
                 self._last.append(_cut(line, _LINE_CHARS))
 
-    def _failure(self, why: str) -> NanoclawError:
-        last = [line for line in self._last if line != why]
-        lines = [self._step, *last, *(_cut(line, 2 * _LINE_CHARS) for line in _plain(why))]
-        return NanoclawError("\n".join(["The agent image could not be built.", *lines]))
+    def finish(self) -> None:
+        """Raises NanoclawError if the build failed."""
+        if self._why:
+            why = [_cut(line, 2 * _LINE_CHARS) for line in _plain(self._why)]
+            last = [line for line in self._last if line not in why]
+            raise NanoclawError("\n".join(["The agent image could not be built.", self._step, *last, *why]))
 
 
 def _plain(text: str) -> list[str]:

@@ -55,6 +55,7 @@ class Container:
         self._stream: CancellableStream[bytes] | None = None
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
+        self._ending = asyncio.Lock()
         self._removed = False
         self._reason: str | None = None
 
@@ -111,7 +112,8 @@ class Container:
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, after `grace_s` SIGKILL; the container and its log are removed."""
-        await asyncio.to_thread(self._end, grace_s)
+        async with self._ending:
+            await asyncio.to_thread(self._end, grace_s)
         self._let_go()
 
     async def detach(self) -> None:

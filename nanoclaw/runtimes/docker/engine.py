@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +59,8 @@ class Engine:
         from docker.api import APIClient  # noqa: PLC0415 - as above
         from docker.errors import DockerException  # noqa: PLC0415 - as above
 
+        if not self._listens():  # docker-py leaves its socket open when nobody does
+            return False
         try:
             client = APIClient(base_url=self.url, version="auto", timeout=ANSWER_TIMEOUT_S)
         except (DockerException, OSError):
@@ -67,6 +71,17 @@ class Engine:
             return False
         finally:
             client.close()
+
+    def _listens(self) -> bool:
+        """Whether somebody takes connections there; elsewhere than at a Unix socket that is not asked."""
+        if not self.url.startswith("unix://"):
+            return True
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as tried:
+            try:
+                tried.connect(self.url.removeprefix("unix://"))
+            except OSError:
+                return False
+        return True
 
 
 def engine_trouble(error: Exception, *, image: str) -> OutageError:

@@ -112,6 +112,7 @@ class Images:
                 timeout=BUILD_SILENCE_S,
             ):
                 build_log.take(event)
+        build_log.finish()
         after = self.state()
         if after.stale or not after.exists:
             # The stream can simply end: the engine was stopped, or somebody took the name for another image.
@@ -152,7 +153,7 @@ class Images:
             raise NanoclawError(f"The container engine refuses: {error.explanation or error}") from error
         except (DockerException, StreamParseError, HTTPError, OSError) as error:
             raise OutageError(
-                f"the container engine does not answer: {error}",
+                f"the container engine does not answer; does it run, and may this user talk to it? ({error})",
                 cause="engine",
                 safe="The container engine does not answer.",
             ) from error

@@ -11,23 +11,25 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
-from nanoclaw.domain import RunId
+from nanoclaw.domain import Folder, RunId
 from nanoclaw.errors import OutageError
 from nanoclaw.ports import AgentProcess, RunSpec
 from nanoclaw.runtimes.docker.container import Container
 from nanoclaw.runtimes.docker.engine import Engine, engine_trouble
+from nanoclaw.runtimes.docker.extra_mounts import environment_of, mounts_of
+from nanoclaw.runtimes.docker.open_network import HOME_LABEL, OpenNetworks
 from nanoclaw.wire import WIRE_VERSION
 
 T = TypeVar("T")
 
-HOME_LABEL, RUN_LABEL = "nanoclaw.home", "nanoclaw.run"
+RUN_LABEL, NETWORK_LABEL = "nanoclaw.run", "nanoclaw.network"
 AGENT_UID = 10001
 """Who agents are if the home belongs to root: never root itself."""
 WORKSPACE = "/workspace"
@@ -62,27 +64,28 @@ class DockerRuntime:
         *,
         engine: Engine,
         settings: DockerSettings,
+        networks: OpenNetworks,
         home_id: str,
         owner_uid: int,
         why: str = "",
-        image_line: Callable[[], str] = str,
     ) -> None:
         self._engine = engine
         self._settings = settings
+        self._networks = networks
         self._home_id = home_id
         self._uid = owner_uid or AGENT_UID
         self._why = why
-        self._image_line = image_line
         self._ours: dict[str, Container] = {}
         self._swept = False
         """Containers of a former life are adopted or gone: only then may a new one start in a group."""
 
     def describe(self) -> str:
         chosen = f" ({self._why})" if self._why else ""
-        image = self._image_line()
-        network = "no network" if self._settings.network == "none" else "open network"
+        network = "no network" if self._settings.network == "none" else "open network, not used yet"
+        if used := self._networks.line():
+            network = used if self._settings.network == "open" else f"no network (but for some: {used})"
         walls = f"{self._settings.memory_mb} MB, {self._settings.cpus:g} cpus, {network}"
-        return f"docker{chosen}: one hardened container for each group, {walls}{'; ' + image if image else ''}"
+        return f"docker{chosen}: one hardened container for each group, {walls}"
 
     async def share(self, run_dir: Path) -> None:
         if os.geteuid() == 0 and self._uid != 0:
@@ -93,11 +96,18 @@ class DockerRuntime:
         """Raises OutageError(engine): the engine does not answer, or has no image."""
         await self._sweep_once()
         await asyncio.to_thread(self._hand_over, spec)
+        is_open = (spec.extras.network or self._settings.network) == "open"
         try:
-            container_id, image = await asyncio.to_thread(self._create_and_start, spec)
+            network = await self._networks.attach(spec.folder) if is_open else "none"
+            try:
+                container_id, image = await asyncio.to_thread(self._create_and_start, spec, network)
+            except BaseException:
+                if is_open:
+                    self._networks.release(spec.folder)
+                raise
         except Exception as error:
             raise engine_trouble(error, image=self._settings.image) from error
-        return await self._attach(container_id, image)
+        return await self._attach(container_id, image, network_of=spec.folder if is_open else None)
 
     async def adopt(self) -> Mapping[RunId, AgentProcess]:
         """Containers of this home, running or just ended, by run; what has no run label of ours is removed."""
@@ -108,20 +118,32 @@ class DockerRuntime:
             return {}
         adopted: dict[RunId, AgentProcess] = {}
         for summary in found:
-            container_id, run_id = summary["Id"], (summary.get("Labels") or {}).get(RUN_LABEL, "")
+            labels = summary.get("Labels") or {}
+            container_id, run_id = summary["Id"], labels.get(RUN_LABEL, "")
+            network_of = Folder(labels["nanoclaw.group"]) if labels.get(NETWORK_LABEL) == "open" else None
+            if network_of:
+                self._networks.adopted(network_of)
             with contextlib.suppress(OutageError):
-                adopted[RunId(run_id)] = await self._attach(container_id, summary.get("Image", ""))
+                adopted[RunId(run_id)] = await self._attach(
+                    container_id, summary.get("Image", ""), network_of=network_of
+                )
         self._swept = True
         return adopted
 
-    async def _attach(self, container_id: str, image: str) -> Container:
+    async def _attach(self, container_id: str, image: str, *, network_of: Folder | None) -> Container:
+        """`network_of`: the group whose open network it uses."""
+
+        def gone() -> None:
+            if self._ours.pop(container_id, None) is not None and network_of is not None:
+                self._networks.release(network_of)
+
         container = Container(
             engine=self._engine,
             container_id=container_id,
             image=image,
             output_bytes=self._settings.output_mb * _MIB,
             memory_mb=self._settings.memory_mb,
-            gone=lambda: self._ours.pop(container_id, None),
+            gone=gone,
         )
         try:
             await container.attach()
@@ -138,7 +160,10 @@ class DockerRuntime:
             found = await asyncio.to_thread(self._list)
             for summary in found:
                 if summary["Id"] not in self._ours:
-                    await asyncio.to_thread(self._engine.api().remove_container, summary["Id"], force=True, v=True)
+                    await asyncio.to_thread(
+                        self._engine.api().remove_container, summary["Id"], force=True, v=True
+                    )
+            await self._networks.sweep()
         except Exception as error:
             raise engine_trouble(error, image=self._settings.image) from error
         self._swept = True
@@ -159,7 +184,7 @@ class DockerRuntime:
                     with contextlib.suppress(FileNotFoundError):
                         os.chown(name, self._uid, -1, dir_fd=descriptor, follow_symlinks=False)
 
-    def _create_and_start(self, spec: RunSpec) -> tuple[str, str]:
+    def _create_and_start(self, spec: RunSpec, network: str) -> tuple[str, str]:
         api = self._engine.api()
         image = api.inspect_image(self._settings.image)  # type: ignore[no-untyped-call]
         short = str(image["Id"]).removeprefix("sha256:")[:12]
@@ -172,8 +197,8 @@ class DockerRuntime:
             user=f"{self._uid}:{self._uid}",
             working_dir=f"{WORKSPACE}/group",
             environment=_environment(spec),
-            labels=self._labels(spec),
-            host_config=api.create_host_config(**self._walls(spec)),
+            labels=self._labels(spec) | ({} if network == "none" else {NETWORK_LABEL: "open"}),
+            host_config=api.create_host_config(**self._walls(spec, network)),
         )
         try:
             api.start(created["Id"])
@@ -190,13 +215,14 @@ class DockerRuntime:
             "nanoclaw.wire": str(WIRE_VERSION),
         }
 
-    def _walls(self, spec: RunSpec) -> dict[str, Any]:
+    def _walls(self, spec: RunSpec, network: str) -> dict[str, Any]:
         from docker.types import LogConfig, Ulimit  # noqa: PLC0415 - only where containers are used
 
         settings = self._settings
         file_bytes = settings.file_size_mb * _MIB
         return {
             "binds": _binds(spec),
+            "mounts": mounts_of(spec.extras.mounts),
             "read_only": True,
             "tmpfs": {"/tmp": "size=256m,mode=1777,nosuid,nodev", "/dev/shm": "size=64m,nosuid,nodev"},  # noqa: S108 - inside
             "cap_drop": ["ALL"],
@@ -205,8 +231,10 @@ class DockerRuntime:
             "memswap_limit": settings.memory_mb * _MIB,
             "nano_cpus": int(settings.cpus * 1_000_000_000),
             "pids_limit": settings.pids,
-            "network_mode": "none" if settings.network == "none" else "bridge",
-            "init": True,
+            "network_mode": network,
+            # The agent is the first process itself: it buries orphans, and no command can read or write through it
+            # (it is not dumpable). Docker's own init would be readable, and hold the frames' pipe open for everybody.
+            "init": False,
             "ipc_mode": "private",
             "ulimits": [
                 Ulimit(name="fsize", soft=file_bytes, hard=file_bytes),
@@ -214,7 +242,9 @@ class DockerRuntime:
                 Ulimit(name="nofile", soft=4096, hard=4096),
             ],
             # The log is what adoption reads: it must not rotate. What an agent may print is limited where we read it.
-            "log_config": LogConfig(type="json-file", config={"max-size": f"{settings.output_mb * 4}m", "max-file": "1"}),
+            "log_config": LogConfig(
+                type="json-file", config={"max-size": f"{settings.output_mb * 4}m", "max-file": "1"}
+            ),
         }
 
 
@@ -228,7 +258,20 @@ def _environment(spec: RunSpec) -> dict[str, str]:
         "NANOCLAW_RUN_TOKEN": spec.token,
         "NANOCLAW_GROUP_DIR": f"{WORKSPACE}/group",
         "NANOCLAW_BASH": "1",
+        **_with_global(spec, environment_of(spec.extras.mounts)),
     }
+
+
+def _with_global(spec: RunSpec, extra: dict[str, str]) -> dict[str, str]:
+    """The agent's file tools know of the global memory, too, where it is mounted."""
+    if not _has_global(spec):
+        return extra
+    roots = [f"{WORKSPACE}/global", *filter(None, [extra.get("NANOCLAW_EXTRA_ROOTS")])]
+    return {**extra, "NANOCLAW_EXTRA_ROOTS": ":".join(roots)}
+
+
+def _has_global(spec: RunSpec) -> bool:
+    return spec.global_dir is not None and _is_folder(spec.global_dir)
 
 
 def _binds(spec: RunSpec) -> dict[str, dict[str, str]]:
@@ -237,7 +280,7 @@ def _binds(spec: RunSpec) -> dict[str, dict[str, str]]:
         str(spec.group_dir): {"bind": f"{WORKSPACE}/group", "mode": "rw"},
         str(spec.run_dir): {"bind": "/run/nanoclaw", "mode": "ro"},
     }
-    if spec.global_dir is not None and _is_folder(spec.global_dir):
+    if _has_global(spec):
         binds[str(spec.global_dir)] = {"bind": f"{WORKSPACE}/global", "mode": "ro"}
     return binds
 
