@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,13 +110,12 @@ async def service(
     home: Path, *, environ: Mapping[str, str] | None = None, program: Sequence[str] = ("nanoclaw",)
 ) -> AsyncIterator[Service]:
     """`python -m <program> --home HOME run`, ready; stopped at the end. Its log lies beside the home."""
-    log = home.with_suffix(".log")
-    with _notify_socket(home.with_suffix(".ready")) as ready, log.open("ab") as output:
+    log, address = home.with_suffix(".log"), f"nanoclaw-bench-{os.getpid()}-{home.name}"
+    with _notify_socket(address) as ready, log.open("ab") as output:
         started = time.perf_counter()
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", *program, "--home", str(home), "run", stdout=output, stderr=output, cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            env=environment(NOTIFY_SOCKET=str(home.with_suffix(".ready")), **(environ or {})),
+            stdin=asyncio.subprocess.DEVNULL, env=environment(NOTIFY_SOCKET=f"@{address}", **(environ or {})),
         )  # fmt: skip
         try:
             await _until_ready(ready, child, log)
@@ -126,13 +125,12 @@ async def service(
 
 
 @contextlib.contextmanager
-def _notify_socket(path: Path) -> Any:
-    path.unlink(missing_ok=True)
+def _notify_socket(address: str) -> Iterator[socket.socket]:
+    """In Linux's abstract name space: the path of a file may be too long."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        ready.bind(str(path))
+        ready.bind(f"\0{address}")
         ready.setblocking(False)
         yield ready
-    path.unlink(missing_ok=True)
 
 
 async def _until_ready(ready: socket.socket, child: asyncio.subprocess.Process, log: Path) -> None:

@@ -88,7 +88,13 @@ class InstantAgent:
 def asked(start: TurnStart) -> list[int]:
     """The numbers in the newest user message of a prompt, in their order."""
     content = start.messages[-1]["content"]
-    text = content if isinstance(content, str) else " ".join(block.get("text", "") for block in content)
+    return asked_in(
+        content if isinstance(content, str) else " ".join(block.get("text", "") for block in content)
+    )
+
+
+def asked_in(text: str) -> list[int]:
+    """The numbers in a text, in their order."""
     return [int(number) for number in _NUMBERS.findall(text)]
 
 

@@ -59,7 +59,7 @@ class InstantApp(App):
         super().__init__(settings, home, clock=SystemClock(), masker=masker, plugins=plugins, problems=())
         self._instant = runtime or ProcessRuntime(program=(str(Path(instant_agent.__file__)),))
 
-    async def _choose_runtime(self) -> AgentRuntime:
+    async def _choose_runtime(self, *_: object) -> AgentRuntime:
         return self._instant
 
     def command(self, name: str) -> Command:

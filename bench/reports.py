@@ -9,8 +9,6 @@ from bench.plan import Plan
 from bench.rows import Row
 from bench.stats import percentile, spread
 
-NEEDS = "trace"
-
 
 async def measure(plan: Plan) -> AsyncIterator[Row]:
     figures = await run_job("reports_job", folder=str(plan.big), n=plan.of(200, quick=50))

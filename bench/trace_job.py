@@ -29,16 +29,16 @@ PER_TURN = 20
 WAITING = 20_000
 """Rows that may wait while the table is filled; the recorder holds more, and none may be dropped."""
 SPAN = timedelta(days=2, hours=20)
-"""The rows lie in this time before now, so that the report's window of three days holds them all."""
+"""The rows lie in this time before now: the report's window of three days holds them all, and nothing is pruned yet."""
 SOURCES = ("telegram", "local", "message_batch", "ipc", "command", "scheduled_task", "system")
 TOOLS = ("channel.sendMessage", "claude-sonnet-5-5", "read", "grep", "write", "schedule_task")
 
 
 class SpreadClock:
-    """Runs through a span of time in equal steps, one for each row."""
+    """Runs through a span of time in equal steps, one for each look at it."""
 
-    def __init__(self, rows: int) -> None:
-        self._step = SPAN / rows
+    def __init__(self, looks: int) -> None:
+        self._step = SPAN / looks
         self._now = datetime.now(UTC) - SPAN
 
     def now(self) -> datetime:
@@ -96,7 +96,7 @@ async def fill(home: Home, events: int) -> Figures:
     rows = events + 2 * (events // 4)
     async with Store(home.database, backups=home.backups, clock=SystemClock()) as store:
         sink = CountingSink(store)
-        recorder = Recorder(sink=sink, clock=SpreadClock(rows))
+        recorder = Recorder(sink=sink, clock=SpreadClock(rows + events // 4))  # a tool call looks twice
         recorder.start()
         started, made, marks = time.perf_counter(), 0, [(0.0, 0)]
         for number in range(events):

@@ -6,7 +6,7 @@ What a frame does to the store is done before it is acknowledged. The turn's end
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ import structlog
 from nanoclaw.domain import ChatId, RunId, Turn, TurnId
 from nanoclaw.errors import OutageCause, OutageError, StoreUnavailableError
 from nanoclaw.ports import AgentProcess, Clock, HostTool
-from nanoclaw.stores import KeptFrame, RunStore
+from nanoclaw.stores import KeptFrame, LiveRun, RunStore
 from nanoclaw.wire import (
     WIRE_VERSION,
     Accepted,
@@ -42,6 +42,10 @@ from nanoclaw.wire import (
 
 _WRITE_S = 60.0
 """An agent that takes nothing in for so long is beyond help."""
+_RESEND_S = 5.0
+_UNHEARD_S = 5.0
+"""How long a process may take to be seen as ended after a write to it has failed."""
+"""So long an adopted agent has to take in what it may have missed; the service's start waits for it."""
 _MAX_FRAMES, _MAX_HOST_CALLS = 10_000, 200
 """Of one turn; pieces of text are not counted. No honest agent comes near."""
 _MAX_IDLE_LINES = 10_000
@@ -113,9 +117,15 @@ class AgentRun:
         self._known = 0
         """Agent frames up to this one have had their effects in a former life of the host."""
         self._write_lock = asyncio.Lock()
+        self._order_lock = asyncio.Lock()
+        self._gone = asyncio.Event()
+        self._due = 1
+        """Number of the host frame that is written next: the agent takes no frame before the one in front of it."""
+        self._ready: dict[int, bytes] = {}
         self._notes: set[asyncio.Task[None]] = set()
         self._sent = 0
         self._acked = 0
+        self._forgetting = False
         """The agent has our frames up to this one."""
         self._idle_lines = 0
         self._odd: set[str] = set()
@@ -154,22 +164,35 @@ class AgentRun:
             safe = "The agent did not start."
             raise OutageError("the agent did not say hello", cause="engine", safe=safe) from None
 
-    async def adopt(self, known: int, turn: Turn | None, turn_start: TurnStart | None) -> None:
+    async def adopt(self, record: LiveRun, turn: Turn | None, turn_start: TurnStart | None) -> None:
         """Takes over a process that outlived its host: reads its log again, then resends what it may have missed.
 
         `turn_start` is the frame of the running turn, if the agent has not acknowledged it. Raises OutageError.
         """
-        self._known, self._sent = known, _MAX_NUMBER  # what our predecessor has sent is acknowledged, too
+        self._known, self._sent = (
+            record.last_frame,
+            _MAX_NUMBER,
+        )  # what our predecessor sent is acknowledged, too
+        self._due = record.last_host_frame + 1
         if turn:
             self._serving = self._served = _Serving(turn, asyncio.get_running_loop().create_future())
         self._reader = asyncio.create_task(self._read(), name=f"run {self.id[:8]}")
         await self._greeted(30.0)
-        with suppress(ConnectionError):  # it has ended meanwhile; what it said is read all the same
-            await self._write(b"\n" + encode_ack(Ack(upto=known)))
-            for kept in await self._store.kept_frames(self.id):
-                frame = turn_start if kept.type == TurnStart.type else _frame(kept)
-                if frame:
-                    await self._send(kept.n, frame)
+        try:
+            async with asyncio.timeout(_RESEND_S):
+                await self._resend(turn_start)
+        except ConnectionError:
+            pass  # it has ended meanwhile; what it said is read all the same
+        except TimeoutError:
+            await self.kill("the agent does not read what it is sent")
+            raise OutageError("adoption: it reads nothing", cause="engine", safe="An agent hangs.") from None
+
+    async def _resend(self, turn_start: TurnStart | None) -> None:
+        await self._write(b"\n" + encode_ack(Ack(upto=self._known)))
+        for kept in await self._store.kept_frames(self.id):
+            frame = turn_start if kept.type == TurnStart.type else _frame(kept)
+            # What means nothing any more (a turn that was stopped meanwhile) still needs its number.
+            await self._write(encode(frame or Interrupt(turn=kept.turn_id or ""), kept.n))
 
     async def finish(self) -> Ended:
         """The last word on the turn of an adopted run."""
@@ -186,7 +209,7 @@ class AgentRun:
         await self._process.detach()
         if self._reader:
             self._reader.cancel()
-            await asyncio.gather(self._reader, *self._notes, return_exceptions=True)
+            await self._settle()
 
     async def serve(self, turn: Turn, n: int, frame: TurnStart) -> Ended:
         """Hands the turn to the agent and waits for its last word."""
@@ -244,13 +267,23 @@ class AgentRun:
         reason = await self._process.exited()
         if self._reader:
             self._reader.cancel()
-            await asyncio.gather(self._reader, *self._notes, return_exceptions=True)
+            await self._settle()
         self._over(reason)
         return reason
 
+    async def _settle(self) -> None:
+        """Waits for the reader and the notes, which end with the process."""
+        self._gone.set()
+        await asyncio.gather(*(task for task in (self._reader, *self._notes) if task), return_exceptions=True)
+
     async def _send(self, n: int, frame: Frame) -> None:
-        self._sent = max(self._sent, n)
-        await self._write(encode(frame, n))
+        """Writes the frame, and any that waited for it. Raises ConnectionError."""
+        self._ready[n] = encode(frame, n)
+        async with self._order_lock:
+            while (line := self._ready.pop(self._due, None)) is not None:
+                self._sent = max(self._sent, self._due)
+                self._due += 1
+                await self._write(line)
 
     async def _write(self, data: bytes) -> None:
         """Raises ConnectionError, also for an agent that reads nothing."""
@@ -260,6 +293,17 @@ class AgentRun:
         except TimeoutError as error:
             self._over("the agent does not read what it is sent")
             raise ConnectionResetError("the agent does not read what it is sent") from error
+        except ConnectionError:
+            self._note(self._unheard())
+            raise
+
+    async def _unheard(self) -> None:
+        """A frame was lost on its way: the agent would wait for it for ever. It has ended, or it is ended."""
+        try:
+            async with asyncio.timeout(_UNHEARD_S):
+                await self._gone.wait()
+        except TimeoutError:
+            await self.kill("the agent cannot be written to")
 
     async def _read(self) -> None:
         reason, lines = "the agent ended", 0
@@ -283,9 +327,11 @@ class AgentRun:
         except Exception as error:  # one run is supervised here; its turn goes on with another
             reason = f"{type(error).__name__}: {error}"
             log.exception("run.failed", run=self.id)
+            await self.kill(reason)
         self._over(reason)
 
     def _over(self, reason: str) -> None:
+        self._gone.set()
         if self.dead is None:
             self.dead = self._doom.reason if self._doom else reason
         if not self._hello.done():
@@ -344,10 +390,14 @@ class AgentRun:
         if upto > self._sent:
             raise WireError(f"it acknowledges frame {str(upto)[:20]}, and was sent {self._sent}")
         self._acked = upto
-        if not self._notes:
-            task = asyncio.create_task(self._forget(), name=f"ack {self.id[:8]}")
-            self._notes.add(task)
-            task.add_done_callback(self._notes.discard)
+        if not self._forgetting:
+            self._forgetting = True
+            self._note(self._forget())
+
+    def _note(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work, name=f"note {self.id[:8]}")
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
 
     async def _forget(self) -> None:
         forgotten = 0
@@ -355,6 +405,7 @@ class AgentRun:
             forgotten = self._acked
             with suppress(StoreUnavailableError):  # they are sent again at worst, and dropped by their number
                 await self._store.acknowledged(self.id, forgotten)
+        self._forgetting = False
 
     async def _take(self, n: int, frame: Frame) -> TurnEnd | AgentError | None:
         """The effects of one frame, durable on return. The last word of the turn is the caller's to make durable."""

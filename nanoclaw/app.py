@@ -49,7 +49,7 @@ from nanoclaw.proxy.server import Proxy, Upstream
 from nanoclaw.reports import ago
 from nanoclaw.rooms import Room, RoomRefusedError
 from nanoclaw.runtimes.choice import choose
-from nanoclaw.runtimes.docker.engine import DEFAULT_SOCKET, Engine
+from nanoclaw.runtimes.docker.engine import ANSWER_TIMEOUT_S, DEFAULT_SOCKET, Engine
 from nanoclaw.runtimes.docker.image import Images
 from nanoclaw.runtimes.docker.keeper import ImageKeeper
 from nanoclaw.runtimes.docker.open_network import OpenNetworks
@@ -126,6 +126,7 @@ class App:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pruning = asyncio.Lock()
         self._up = False
+        self._networks: OpenNetworks | None = None
 
     @classmethod
     def build(cls, settings: Settings, home: Home, *, masker: Masker) -> Self:
@@ -202,7 +203,9 @@ class App:
                 f'The plugin "{component}" was left out: its tables cannot be made ({why}).'
             )
         self._plugins = [plugin for plugin in self._plugins if plugin.name not in self.store.refused]
-        self.runtime = await self._choose_runtime(stack)
+        self.runtime = await self._choose_runtime()
+        if self._networks:
+            stack.push_async_callback(self._networks.stop)
         self._adopted = await self.runtime.adopt()
         live = {record.id: record for record in await self.store.runs.live()}
         self._kept = [live[run_id] for run_id in self._adopted if run_id in live]
@@ -254,7 +257,9 @@ class App:
         if model.offline:
             from nanoclaw.testing.offline import MODEL_NAME, serve_offline  # noqa: PLC0415 - only without a key
 
-            place = stack.enter_context(TemporaryDirectory(prefix="nanoclaw-"))  # short, whatever the home's path is
+            place = stack.enter_context(
+                TemporaryDirectory(prefix="nanoclaw-")
+            )  # short, whatever the home's path is
             socket = Path(place) / "offline.sock"
             offline = await serve_offline(socket, clock=self.clock)
             stack.push_async_callback(offline.stop)
@@ -374,7 +379,7 @@ class App:
         )
         self.extra_mounts = ExtraMounts(
             settings.mount_allowlist,
-            ours=(self.home.root, Path(settings.docker.socket.removeprefix("unix://") or "/var/run/docker.sock")),
+            ours=(self.home.root, Path((settings.docker.socket or DEFAULT_SOCKET).removeprefix("unix://"))),
             tell=lambda text: self._warn("mounts", text),
         )
         self.allowlist = AllowlistFile(
@@ -411,7 +416,7 @@ class App:
         )
         self.gate = self._gate()
 
-    async def _choose_runtime(self, stack: AsyncExitStack) -> AgentRuntime:
+    async def _choose_runtime(self) -> AgentRuntime:
         """The runtime of this home. Docker's library is loaded only where there is an engine to talk to."""
         docker = self.settings.docker
         engine = Engine(docker.socket or DEFAULT_SOCKET)
@@ -427,7 +432,7 @@ class App:
             return ProcessRuntime(why=choice.why)
         home_id = await self.store.remember("home_id", new_id())
         owner_uid = self.home.root.stat().st_uid
-        networks = OpenNetworks(
+        self._networks = OpenNetworks(
             engine=engine,
             image=docker.image,
             home_id=home_id,
@@ -435,10 +440,9 @@ class App:
             clock=self.clock,
             reachable=lambda text: self._warn("network", text),
         )
-        stack.push_async_callback(networks.stop)
         return DockerRuntime(
             engine=engine,
-            networks=networks,
+            networks=self._networks,
             settings=DockerSettings(
                 image=docker.image,
                 memory_mb=docker.memory_mb,
@@ -455,6 +459,7 @@ class App:
 
     def _image(self) -> ImageKeeper:
         docker = self.settings.docker
+        engine = Engine(docker.socket or DEFAULT_SOCKET)
         if self.runtime.name == "docker":
             then = "Agents that start from now on use it."
         elif self.settings.agents.runtime == "auto":
@@ -463,13 +468,13 @@ class App:
             then = "Agents go on without it, because the settings say so ([agents] runtime)."
         return ImageKeeper(
             Images(
-                Engine(docker.socket or DEFAULT_SOCKET).new_client,
+                lambda: engine.new_client(ANSWER_TIMEOUT_S),
                 image=docker.image,
                 base_image=docker.base_image,
                 ca_bundle=docker.ca_bundle,
             ),
             clock=self.clock,
-            tell=lambda chat_id, text: self.notices.tell(chat_id, f"image:{self.clock.now().isoformat()}", text),
+            tell=lambda chat_id, text: self.notices.tell(chat_id, f"image:{new_id()}", text),
             then=then,
         )
 
@@ -485,7 +490,7 @@ class App:
                 continue
             run = await self.launcher.adopt(record, group, process)
             try:
-                await self.orchestrator.adopt(group, run, record.last_frame)
+                await self.orchestrator.adopt(group, run, record)
             except OutageError as error:
                 log.warning("run.not_adopted", run=run_id, reason=str(error))
                 await self.launcher.dismiss(run, "it could not be adopted", 0)

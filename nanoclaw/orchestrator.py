@@ -36,7 +36,16 @@ from nanoclaw.group_queue import GroupQueue, QueueSettings, Served
 from nanoclaw.notices import Notices
 from nanoclaw.ports import Clock, HostTool
 from nanoclaw.presence import Presence
-from nanoclaw.stores import Ending, MailboxStore, NewTurn, OpenMessages, Started, TaskStore, TurnStore
+from nanoclaw.stores import (
+    Ending,
+    LiveRun,
+    MailboxStore,
+    NewTurn,
+    OpenMessages,
+    Started,
+    TaskStore,
+    TurnStore,
+)
 from nanoclaw.wire import AgentError, TurnEnd, TurnStart
 
 log = structlog.get_logger()
@@ -274,13 +283,13 @@ class Orchestrator:
     def alive(self, run: AgentRun) -> bool:
         return run.dead is None
 
-    async def adopt(self, group: Group, run: AgentRun, known: int) -> None:
+    async def adopt(self, group: Group, run: AgentRun, record: LiveRun) -> None:
         """Takes over a run that outlived the host, with the turn that it has in hand. Raises OutageError."""
         started = await self._turns.running_in(run.id)
         frame = None
         if started and started.frame:
             frame = await self._turn_start(group, started.turn, self._messages(group, started))
-        await run.adopt(known, started.turn if started else None, frame)
+        await run.adopt(record, started.turn if started else None, frame)
         self.queue.adopt(group.chat_id, run, serving=started is not None)
         if started:
             self.queue.serving(group.chat_id, task=started.turn.kind == "occurrence")

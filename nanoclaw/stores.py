@@ -102,6 +102,8 @@ class LiveRun:
     token_hash: str
     last_frame: int = 0
     """Newest agent frame whose effects are stored."""
+    last_host_frame: int = 0
+    """Newest host frame that has a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

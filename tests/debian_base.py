@@ -25,7 +25,7 @@ def make_base(client: APIClient, name: str, say: Callable[[str], None]) -> None:
         if not packed.exists():
             say(f"fetching a small Debian ({_SUITE})")
             _bootstrap(packed)
-        said = client.import_image_from_file(str(packed), repository=name, tag="latest")  # type: ignore[no-untyped-call]
+        said = client.import_image_from_file(str(packed), repository=name, tag="latest")
         if "error" in said:
             raise RuntimeError(said) from None
 
@@ -34,7 +34,10 @@ def _bootstrap(packed: Path) -> None:
     """A file tree of the packages that no Debian is without, as a tar."""
     work = Path(tempfile.mkdtemp(prefix="debian-", dir=packed.parent))
     try:
-        run("debootstrap", "--variant=minbase", _SUITE, str(work / "tree"))
+        try:
+            run("debootstrap", "--variant=minbase", _SUITE, str(work / "tree"))
+        except RuntimeError:  # a download that broke off; it begins again where it was
+            run("debootstrap", "--variant=minbase", _SUITE, str(work / "tree"))
         left_out = (
             "./var/cache/apt/archives/*.deb",
             "./var/lib/apt/lists/*",

@@ -79,12 +79,18 @@ def _prepare(socket: str, say: Say) -> Engine:
         socket=socket,
         image=f"nanoclaw-agent-test:{code_hash()}",  # several working trees may share an engine
         base_image=_base_image(socket),
-        ca_bundle=os.environ.get("SSL_CERT_FILE", ""),
+        ca_bundle=_certificates(),
     )
     images = Images(made.client, image=made.image, base_image=made.base_image, ca_bundle=made.ca_bundle)
     say(f"building the agent image on {made.base_image}")
     images.build(lambda _: None)
     return made
+
+
+def _certificates() -> str:
+    """What this machine trusts, which may be more than Debian does."""
+    named = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
+    return named if Path(named).is_file() else ""
 
 
 def _base_image(socket: str) -> str:

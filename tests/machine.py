@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "/var/cache") / "nanoclaw-test"
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+"""Where programs are; those of administrators too, which not every shell looks for."""
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _SAID = 2000
 
@@ -19,7 +21,7 @@ def run(*command: str) -> None:
     """Raises RuntimeError with the end of what it said."""
     done = subprocess.run(
         command,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        env={**os.environ, "PATH": PATH, "DEBIAN_FRONTEND": "noninteractive"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -31,22 +33,18 @@ def run(*command: str) -> None:
         raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{done.stdout[-_SAID:]}")
 
 
+def program_path(name: str) -> str | None:
+    return shutil.which(name, path=PATH)
+
+
 def install(packages: Mapping[str, str]) -> list[str]:
     """Program -> the Debian package that brings it: installs what is missing; which packages that were."""
-    missing = sorted({package for program, package in packages.items() if shutil.which(program) is None})
+    missing = sorted({package for program, package in packages.items() if program_path(program) is None})
     if missing:
         with _no_service_starts():
-            run("apt-get", "update", "-qq", "-o", "DPkg::Lock::Timeout=120")
-            run(
-                "apt-get",
-                "install",
-                "-qq",
-                "-y",
-                "--no-install-recommends",
-                "-o",
-                "DPkg::Lock::Timeout=120",
-                *missing,
-            )
+            patient = ("-qq", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=3")
+            run("apt-get", "update", *patient)
+            run("apt-get", "install", "-y", "--no-install-recommends", *patient, *missing)
     return missing
 
 
@@ -103,5 +101,5 @@ def _belongs(pid: int, folders: tuple[Path, ...]) -> bool:
 
 def _mounts_below(folders: tuple[Path, ...]) -> list[str]:
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    below = [point for point in points if any(point.startswith(f"{folder}/") for folder in folders)]
+    below = [point for point in points if any(f"{point}/".startswith(f"{folder}/") for folder in folders)]
     return sorted(below, key=len, reverse=True)

@@ -9,10 +9,10 @@ import contextlib
 import fcntl
 import ipaddress
 import os
+import secrets
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanoclaw.runtimes.docker.engine import Engine
-from tests.machine import CACHE, alive, end_what_is_left, install
+from tests.machine import CACHE, PATH, alive, end_what_is_left, install, program_path
 
 _PROGRAMS = {"dockerd": "docker.io", "debootstrap": "debootstrap", "iptables": "iptables"}
 _PREFIX = "nc-engine-"
@@ -55,7 +55,8 @@ def running_engine(say: Callable[[str], None]) -> Iterator[str]:
     _sweep()
     with ExitStack() as stack:
         # Short, because sockets lie in it; named after us, so that a later session knows whether we still live.
-        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
+        folder = Path("/tmp") / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        folder.mkdir(mode=0o700)
         data = stack.enter_context(_cache_of_our_own())
         place = Place(folder=folder, data=data or folder / "data")
         stack.callback(_clear, place)
@@ -94,7 +95,13 @@ def _start(place: Place) -> subprocess.Popen[bytes]:
 
 def _started(place: Place) -> subprocess.Popen[bytes]:
     command = (
-        *("dockerd", "--host", f"unix://{place.socket}", "--pidfile", str(place.folder / "pid")),
+        *(
+            program_path("dockerd") or "dockerd",
+            "--host",
+            f"unix://{place.socket}",
+            "--pidfile",
+            str(place.folder / "pid"),
+        ),
         *("--data-root", str(place.data), "--exec-root", str(place.folder / "exec")),
         # Should it find another engine's containerd, it must not take that one's containers for its own.
         *(
@@ -107,7 +114,12 @@ def _started(place: Place) -> subprocess.Popen[bytes]:
     )
     with place.log.open("wb") as log:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            env={**os.environ, "PATH": PATH},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     until = time.monotonic() + _START_S
     while server.poll() is None and time.monotonic() < until:

@@ -3,8 +3,8 @@
 set -eu
 
 if ! python3 -c 'import ensurepip' 2>/dev/null; then
-  apt-get update -q
-  apt-get install -q -y --no-install-recommends python3-venv
+  apt-get update -q -o Acquire::Retries=3
+  apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 python3-venv
 fi
 python3 -m venv /opt/nanoclaw
 /opt/nanoclaw/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --only-binary :all: \

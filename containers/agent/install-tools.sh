@@ -24,9 +24,9 @@ new_enough || missing="$missing python3"
 if [ -n "$missing" ]; then
   # Nobody reads manuals in here.
   printf 'path-exclude=/usr/share/%s/*\n' doc man locale info > /etc/dpkg/dpkg.cfg.d/nanoclaw
-  apt-get update -q
+  apt-get update -q -o Acquire::Retries=3
   # shellcheck disable=SC2086 - the words are names of packages
-  apt-get install -q -y --no-install-recommends $missing
+  apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 $missing
   rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 fi
 new_enough || { echo "the base image has no Python 3.11 or newer, and neither have its packages" >&2; exit 1; }

@@ -129,7 +129,7 @@ class DockerSettings:
     """Of a group's folder; a run that fills it is ended."""
     disk_check_s: float = field(default=2.0, metadata={"rule": Seconds(low=0.05, high=3600)})
     prewarm: bool = field(default=False, metadata={"rule": Switch()})
-    """Keeps one container started in advance, so that a first message need not wait for one."""
+    """The main that an owner used last has its container in advance, so that a first message need not wait for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

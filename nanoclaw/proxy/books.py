@@ -11,7 +11,7 @@ import structlog
 
 from nanoclaw.ports import RequestUsage, RunGrant, UsageLedger
 from nanoclaw.proxy.meter import Reading
-from nanoclaw.proxy.prices import cost_usd
+from nanoclaw.proxy.prices import Prices
 
 T = TypeVar("T")
 
@@ -33,11 +33,14 @@ class Books:
 
     def __init__(self, ledger: UsageLedger) -> None:
         self._ledger = ledger
+        self._prices = Prices()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def open(self, grant: RunGrant, *, model: str | None, request_bytes: int) -> OpenRow:
         """Returns when the row is durable. Raises what the ledger raises; if we are cancelled, the row is closed unused."""
         now = asyncio.get_running_loop().time()
+        if model:  # while the model thinks, so that nobody waits for it in the end
+            self._own(self._prices.of(model))
         opening = self._own(self._ledger.open_request(grant, model=model, request_bytes=request_bytes))
         try:
             usage_id = await asyncio.shield(opening)
@@ -78,20 +81,19 @@ class Books:
             await self._ledger.close_request(
                 row.usage_id,
                 usage,
-                cost_usd=await _cost(usage, reading),
+                cost_usd=await self._cost(usage, reading),
                 duration_ms=duration_ms,
                 status=status,
             )
         except Exception:  # noqa: BLE001 - one row is supervised; it stays open in the ledger, which counts it as an estimate
             _log.exception("proxy.usage_not_closed", usage=row.usage_id)
 
-
-async def _cost(usage: RequestUsage | None, reading: Reading | None) -> float | None:
-    if usage is None or reading is None:
-        return None
-    if reading is _UNUSED:
-        return 0.0
-    return await asyncio.to_thread(cost_usd, usage, web_searches=reading.web_searches)
+    async def _cost(self, usage: RequestUsage | None, reading: Reading | None) -> float | None:
+        if usage is None or reading is None:
+            return None
+        if reading is _UNUSED:
+            return 0.0
+        return await self._prices.cost_usd(usage, web_searches=reading.web_searches)
 
 
 def _with_model(usage: RequestUsage, asked_for: str | None) -> RequestUsage:

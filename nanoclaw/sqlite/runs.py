@@ -61,7 +61,8 @@ class Runs:
     async def live(self) -> list[LiveRun]:
         """Runs that had not ended when they were last heard of."""
         sql = (
-            "SELECT id, chat_jid, group_folder, runtime, coalesce(handle, ''), image, token_hash, last_frame FROM runs"
+            "SELECT id, chat_jid, group_folder, runtime, coalesce(handle, ''), image, token_hash, last_frame,"
+            " last_host_frame FROM runs"
             " WHERE state = 'live'"
         )
         return await self._reader.call(
@@ -75,6 +76,7 @@ class Runs:
                     image=r[5],
                     token_hash=r[6],
                     last_frame=r[7],
+                    last_host_frame=r[8],
                 )
                 for r in c.execute(sql)
             ]
@@ -95,7 +97,8 @@ class Runs:
         await self._writer.spare(
             lambda c: (
                 c.execute(
-                    "DELETE FROM frames_out WHERE run_id = ? AND n <= ? AND type != 'follow_up'",
+                    "DELETE FROM frames_out WHERE run_id = ? AND n <= ? AND (type != 'follow_up'"
+                    " OR turn_id NOT IN (SELECT id FROM turns WHERE state = 'running'))",
                     (run_id, upto),
                 )
                 and None

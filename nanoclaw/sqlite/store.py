@@ -15,7 +15,7 @@ from nanoclaw.domain import Action, Event, RunId, ToolCall, stamp
 from nanoclaw.errors import BadInputError
 from nanoclaw.ports import Clock, Migration, Tx
 from nanoclaw.sqlite import migrate, outbox, rows, runs, trace, turns, usage
-from nanoclaw.sqlite.connection import Connection, connect
+from nanoclaw.sqlite.connection import CHECKPOINT_PAGES, Connection, checkpoint_every, connect
 from nanoclaw.sqlite.mailbox import Mailbox
 from nanoclaw.sqlite.outbox import Outbox
 from nanoclaw.sqlite.people import People
@@ -28,8 +28,10 @@ from nanoclaw.sqlite.usage import Usage
 from nanoclaw.sqlite.writer import Writer
 
 T = TypeVar("T")
-PRUNE_ROWS = 100
+PRUNE_ROWS = 50
 """Rows in one step of pruning: a few milliseconds of the writer's time."""
+PRUNE_CHECKPOINT_PAGES = 200
+"""Rows lie all over the indexes, so that each one deleted is two or three pages in the log: carried over soon, a few at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,10 @@ class Store:
             return 0
         cutoff = stamp(self._clock.now() - timedelta(days=retention_days))
         deleted = 0
-        while step := await self.writer.spare(lambda c: trace.prune_step(c, cutoff, PRUNE_ROWS)):
-            deleted += step
+        await self.writer.spare(lambda c: checkpoint_every(c, PRUNE_CHECKPOINT_PAGES))
+        try:
+            while step := await self.writer.spare(lambda c: trace.prune_step(c, cutoff, PRUNE_ROWS)):
+                deleted += step
+        finally:
+            await self.writer.spare(lambda c: checkpoint_every(c, CHECKPOINT_PAGES))
         return deleted

@@ -219,15 +219,19 @@ def prune_step(connection: sqlite3.Connection, cutoff: str, limit: int) -> int:
             "SELECT id FROM action_log WHERE timestamp < ? ORDER BY timestamp LIMIT ?", (cutoff, limit)
         )
     ]
-    gone = 0
     if old:
         marks = ",".join("?" * len(old))
-        tools = connection.execute(f"DELETE FROM tool_call_log WHERE action_id IN ({marks})", old).rowcount  # noqa: S608 - marks
-        actions = connection.execute(f"DELETE FROM action_log WHERE id IN ({marks})", old).rowcount  # noqa: S608 - marks
-        count(connection, "tool_call_log", -tools)
-        count(connection, "action_log", -actions)
-        return int(tools + actions)
-    gone += _delete(
+        calls = f"SELECT rowid FROM tool_call_log WHERE action_id IN ({marks}) LIMIT ?"  # noqa: S608 - marks
+        gone = _delete(connection, "tool_call_log", calls, (*old, limit))
+        if gone < limit:  # else the actions have more calls than one step may delete
+            gone += _delete(
+                connection,
+                "action_log",
+                f"SELECT rowid FROM action_log WHERE id IN ({marks}) LIMIT ?",  # noqa: S608 - marks
+                (*old, limit - gone),
+            )
+        return gone
+    gone = _delete(
         connection,
         "tool_call_log",
         "SELECT rowid FROM tool_call_log WHERE action_id IS NULL AND timestamp < ? LIMIT ?",

@@ -308,7 +308,6 @@ def _free_follow_ups(c: sqlite3.Connection, turn_id: TurnId) -> None:
     c.execute(
         "DELETE FROM turn_messages WHERE turn_id = ? AND role = 'follow_up' AND accepted = 0", (turn_id,)
     )
-    c.execute("DELETE FROM frames_out WHERE turn_id = ? AND type = 'follow_up'", (turn_id,))
 
 
 def insert_turn(

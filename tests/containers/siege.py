@@ -46,7 +46,7 @@ def hostile_image(engine: Engine) -> Iterator[str]:
         try:
             yield name
         finally:
-            api.remove_image(name, force=True)  # type: ignore[no-untyped-call]
+            api.remove_image(name, force=True)
 
 
 def _context(engine: Engine) -> io.BytesIO:
@@ -88,12 +88,18 @@ class Siege:
         outcome = await self.house.outcome(text)
         assert outcome == "answered", f"{name}: {outcome}: {self.reason(text)}"
         self.check_trace(text)
+        await self.delivered()
         path = self.folder(chat) / report
         seen = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()
         if isinstance(seen, dict):
             assert not str(seen.get("error", "")).endswith(")"), f"the attack is broken: {seen}"
         return seen
+
+    async def delivered(self) -> None:
+        """Nothing is on its way to anybody."""
+        sql = "SELECT count(*) FROM outbox WHERE state IN ('queued', 'sending') AND chat_jid LIKE 'tg:%'"
+        await self.house.until_value(0, sql)
 
     def check_trace(self, text: str) -> None:
         """Whatever it did in its box: that turn has its action, with the message as its cause, and its run its container."""
@@ -116,7 +122,8 @@ class Siege:
     def reason(self, text: str) -> str:
         """Why the turn of that message ended as it did, all tries included."""
         tries = self.house.rows(
-            "SELECT content FROM action_log WHERE turn_id = ? AND failed = 1 ORDER BY timestamp", self.turn(text)
+            "SELECT content FROM action_log WHERE turn_id = ? AND failed = 1 ORDER BY timestamp",
+            self.turn(text),
         )
         return "\n".join(str(row["content"]) for row in tries)
 
@@ -150,9 +157,9 @@ class Siege:
 
     def containers(self) -> list[str]:
         """Of this house, running or not."""
-        handles = [row["handle"] for row in self.house.rows("SELECT handle FROM runs WHERE runtime = 'docker'")]
-        there = {container["Id"] for container in self.api.containers(all=True)}
-        return [handle for handle in handles if handle in there]
+        home = self.house.value("SELECT value FROM router_state WHERE key = 'home_id'")
+        found = self.api.containers(all=True, filters={"label": f"nanoclaw.home={home}"})
+        return [str(container["Id"]) for container in found]
 
     async def calm(self) -> None:
         """Between two attacks."""

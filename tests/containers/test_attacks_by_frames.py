@@ -20,7 +20,9 @@ async def test_an_agent_cannot_speak_for_another_group_s_turn(siege: Siege) -> N
 
     assert siege.house.value("SELECT state FROM turns WHERE id = ?", turn) == "running"
     assert siege.house.rows("SELECT * FROM host_calls WHERE turn_id = ?", turn) == []
-    assert "forged" not in "".join(row for row in siege.house.dump().splitlines() if row.startswith(("outbox", "transcript")))
+    assert "forged" not in "".join(
+        row for row in siege.house.dump().splitlines() if row.startswith(("outbox", "transcript"))
+    )
     assert siege.warned("run.stray_frame")[-1]["turn"] == turn
     assert siege.warned("run.stray_frame")[-1]["chat"] == f"tg:{siege.mallory.id}"
     siege.house.tell("/stop telegram_family")
@@ -32,7 +34,11 @@ async def test_a_repeated_frame_and_a_repeated_call_have_no_second_effect(siege:
 
     assert seen["first"]["ok"] is True
     assert seen["again"] == [seen["first"]] * 3
-    sent = [text for text in siege.house.texts(siege.mallory) if text in ("once", "twice") or text.startswith("again")]
+    sent = [
+        text
+        for text in siege.house.texts(siege.mallory)
+        if text in ("once", "twice") or text.startswith("again")
+    ]
     assert sent == ["once"]
     assert siege.warned("run.repeated_frame")[-1]["chat"] == f"tg:{siege.mallory.id}"
 
@@ -45,7 +51,9 @@ async def test_a_gap_in_the_numbers_ends_the_run(siege: Siege) -> None:
     await siege.house.heard("I could not answer this", chat=siege.mallory)
 
 
-@pytest.mark.parametrize(("name", "said"), [("oversized", "a line of more than 16777216 bytes"), ("endless_line", "bytes")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("oversized", "a line of more than 16777216 bytes"), ("endless_line", "bytes")]
+)
 async def test_a_frame_without_end_ends_the_run(siege: Siege, name: str, said: str) -> None:
     assert said in await siege.doomed(name, siege.mallory)
     await siege.family_is_well()
@@ -76,11 +84,15 @@ async def test_what_an_agent_says_of_its_usage_is_not_what_is_counted(siege: Sie
 
 
 async def test_a_follow_up_that_was_never_offered_cannot_be_accepted(siege: Siege) -> None:
-    cursors = siege.house.rows("SELECT jid, cursor_seq FROM registered_groups WHERE folder != 'telegram_mallory'")
+    cursors = siege.house.rows(
+        "SELECT jid, cursor_seq FROM registered_groups WHERE folder != 'telegram_mallory'"
+    )
     text, _ = siege.order("unoffered", siege.mallory)
 
     assert await siege.house.outcome(text) in ("failed", "answered")
-    assert cursors == siege.house.rows("SELECT jid, cursor_seq FROM registered_groups WHERE folder != 'telegram_mallory'")
+    assert cursors == siege.house.rows(
+        "SELECT jid, cursor_seq FROM registered_groups WHERE folder != 'telegram_mallory'"
+    )
     assert await siege.house.outcome(text) == "answered"
 
 

@@ -14,7 +14,16 @@ async def recited(siege: Siege) -> str:
     return str(await siege.attack("recite", siege.mallory))
 
 
-@pytest.mark.parametrize("target", ["{root}/secret", "{root}/nanoclaw.toml", "../telegram_ada/CLAUDE.md", "/etc/shadow", "/proc/self/environ"])
+TARGETS = [
+    "{root}/secret",
+    "{root}/nanoclaw.toml",
+    "../telegram_ada/CLAUDE.md",
+    "/etc/shadow",
+    "/proc/self/environ",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 async def test_a_link_in_place_of_the_memory_shows_nothing_of_the_host(siege: Siege, target: str) -> None:
     logged = len(siege.warned("memory.not_read"))
 
@@ -86,7 +95,9 @@ async def test_store_settings_engine_and_other_groups_are_not_in_the_box(siege: 
     assert seen["found"] == []
     assert seen["run"] == ["api.sock"]
     assert seen["workspace"] == ["global", "group"]
-    assert not {name for name in seen["environment"] if "KEY" in name or "DOCKER" in name or "TELEGRAM" in name}
+    assert not {
+        name for name in seen["environment"] if "KEY" in name or "DOCKER" in name or "TELEGRAM" in name
+    }
     assert "Read-only" in seen["replace socket"]
     assert "Read-only" in seen["another socket"]
     await siege.family_is_well()

@@ -40,7 +40,12 @@ async def test_another_group_s_chat_and_tasks_and_main_s_tools_are_out_of_reach(
     task = str(siege.house.value("SELECT id FROM scheduled_tasks WHERE group_folder = 'telegram_family'"))
     others = [siege.house.texts(siege.family), siege.house.texts()]
     seen = await siege.attack(
-        "meddle", siege.mallory, chat=f"tg:{siege.family.id}", folder="telegram_family", name="Family", task=task
+        "meddle",
+        siege.mallory,
+        chat=f"tg:{siege.family.id}",
+        folder="telegram_family",
+        name="Family",
+        task=task,
     )
 
     said = seen.pop("list")
@@ -58,7 +63,9 @@ async def test_saying_that_one_is_another_group_changes_nothing(siege: Siege) ->
     assert seen["said"]["content"] == "On its way to Mallory."
     assert await siege.house.heard("it is me", chat=siege.mallory) == "it is me"
     assert [siege.house.texts(siege.family), siege.house.texts()] == others
-    rows = siege.house.rows("SELECT group_folder, chat_jid FROM scheduled_tasks WHERE prompt = 'attack:nothing'")
+    rows = siege.house.rows(
+        "SELECT group_folder, chat_jid FROM scheduled_tasks WHERE prompt = 'attack:nothing'"
+    )
     assert rows in ([], [{"group_folder": "telegram_mallory", "chat_jid": f"tg:{siege.mallory.id}"}])
 
 

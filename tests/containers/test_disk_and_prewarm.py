@@ -6,13 +6,13 @@ import pytest
 
 from nanoclaw.testing.messages_api import say, use
 from tests.engine import Engine
-from tests.service.house import open_house
+from tests.service.house import Toml, open_house
 
 pytestmark = pytest.mark.service
 
 
 async def test_a_shell_that_fills_the_folder_is_ended_with_its_container(engine: Engine) -> None:
-    walls = {
+    walls: Toml = {
         "agents": {"runtime": "docker"},
         "docker": {"socket": engine.socket, "image": engine.image, "folder_quota_mb": 8, "disk_check_s": 0.1},
     }
@@ -35,7 +35,7 @@ async def test_a_shell_that_fills_the_folder_is_ended_with_its_container(engine:
 
 
 async def test_the_run_of_the_main_that_was_used_last_is_started_in_advance(engine: Engine) -> None:
-    walls = {
+    walls: Toml = {
         "agents": {"runtime": "docker"},
         "docker": {"socket": engine.socket, "image": engine.image, "prewarm": True},
     }

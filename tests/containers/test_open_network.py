@@ -17,7 +17,7 @@ from nanoclaw.domain import Folder
 from nanoclaw.runtimes.docker.engine import Engine as Client
 from nanoclaw.runtimes.docker.firewall import Firewall, FirewallError
 from nanoclaw.runtimes.docker.open_network import OpenNetworks
-from nanoclaw.testing.messages_api import Reply, say, use
+from nanoclaw.testing.messages_api import Hang, Reply, say, use
 from nanoclaw.testing.scripts import Body, tool_results
 from tests.engine import Engine
 from tests.service.house import House, open_house
@@ -72,7 +72,7 @@ async def test_behind_the_firewall_host_ports_are_closed_and_status_says_so(engi
     async with opened(engine, wall=True, told=told) as networks:
         assert networks.line() == ""
         name = await networks.attach(FAMILY)
-        await networks.check(name)
+        await networks.check(FAMILY)
 
         assert name in names(engine)
         assert networks.line().startswith("open network, host ports closed (checked ")
@@ -87,9 +87,9 @@ async def test_without_a_firewall_the_hole_is_seen_and_told_with_the_commands_th
 ) -> None:
     told: list[str] = []
     async with opened(engine, wall=False, told=told) as networks:
-        name = await networks.attach(FAMILY)
-        await networks.check(name)
-        await networks.check(name)
+        await networks.attach(FAMILY)
+        await networks.check(FAMILY)
+        await networks.check(FAMILY)
 
         assert (
             "host ports REACHABLE: the service is not root. As root, run: iptables -N NANOCLAW-"
@@ -108,7 +108,7 @@ async def test_the_commands_that_an_owner_is_given_do_what_the_service_does(engi
         try:
             for command in firewall.commands():
                 subprocess.run(command.split(), check=True)
-            await networks.check(name)
+            await networks.check(FAMILY)
             assert "host ports closed" in networks.line()
         finally:
             firewall.remove()
@@ -184,6 +184,33 @@ async def test_an_agent_with_an_open_network_cannot_reach_this_machine(engine: E
         assert await house.stop() == 0
         assert network[0] not in names(engine)
         assert f"NANOCLAW-{network[0].split('-')[1]}" not in rules()
+
+
+@needs_root
+async def test_an_agent_that_outlives_the_service_keeps_its_network_and_its_wall(engine: Engine) -> None:
+    walls = {
+        "agents": {"runtime": "docker"},
+        "docker": {"socket": engine.socket, "image": engine.image, "network": "open"},
+    }
+    async with open_house(walls) as house:
+        await house.start()
+        await house.pair()
+        house.says(say("At last."))
+        house.fails(Hang())
+        house.tell("a long one")
+        await house.api.seen(1)
+        assert await house.stop() == 0
+        network = next(name for name in names(engine) if name.endswith("-telegram_ada"))
+        chain = f"NANOCLAW-{network.split('-')[1]}"
+        assert rules().count(f"-j {chain}") == 2
+
+        house.api.release()
+        await house.start()
+        assert await house.heard("At last.")
+        assert house.value("SELECT count(*) FROM runs") == 1
+        await house.stop()
+        assert network not in names(engine)
+        assert chain not in rules()
 
 
 @pytest.fixture

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.engine import Engine
 from tests.service.house import House
+from tests.service.surroundings import chosen
+
+
+@pytest.fixture(
+    scope="module", autouse=True, params=["process", pytest.param("docker", marks=pytest.mark.engine)]
+)
+def runtime(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test of the whole service runs with its agents as processes, and once more with them in containers."""
+    name = str(request.param)
+    if name == "docker":
+        engine: Engine = request.getfixturevalue("engine")
+        chosen.append(
+            {"agents": {"runtime": "docker"}, "docker": {"socket": engine.socket, "image": engine.image}}
+        )
+    yield name
+    if name == "docker":
+        chosen.pop()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

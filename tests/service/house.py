@@ -13,6 +13,7 @@ every process that it started is ended, and if the test failed, what the service
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -25,12 +26,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from docker.errors import APIError
+
+from nanoclaw.runtimes.docker.engine import Engine
 from nanoclaw.testing.messages_api import Fault, MessagesApi, Model, Reply, say
 from nanoclaw.testing.scripts import Script
 from nanoclaw.testing.telegram_api import Chat, Sent, TelegramApi, User
 from tests.service.child import WITHIN_S, Service, alive
 from tests.service.records import Records
-from tests.service.surroundings import API_KEY, BOT_TOKEN, SHORT_WAITS, Toml, environment, write_settings
+from tests.service.surroundings import (
+    API_KEY,
+    BOT_TOKEN,
+    SHORT_WAITS,
+    Toml,
+    chosen,
+    environment,
+    write_settings,
+)
 
 __all__ = [
     "API_KEY",
@@ -265,13 +277,10 @@ class House(Records):
         return str(self.value(sql, text))
 
     def agents(self) -> dict[str, int]:
-        """The processes of the service's agents, by their group's folder; containers have none."""
+        """The service's agents as processes of this machine, by their group's folder."""
         over = {record["run"] for record in self.logged("run.ended")}
-        return {
-            run["group"]: int(run["handle"])
-            for run in self.logged("run.started")
-            if run["run"] not in over and run["runtime"] == "process"
-        }
+        begun = [*self.logged("run.started"), *self.logged("run.adopted")]
+        return {run["group"]: _pid(run["handle"]) for run in begun if run["run"] not in over}
 
     def freeze(self, folder: str) -> int:
         """The agent of that group does nothing any more, and does not know it; its process id."""
@@ -302,11 +311,29 @@ class House(Records):
         handles = [str(run["handle"]) for service in self.past for run in service.records("run.started")]
         agents = [int(handle) for handle in handles if handle.isdecimal()]  # containers outlive their service
         await self.until(lambda: not any(alive(agent) for agent in agents))
+        await asyncio.to_thread(_remove, [handle for handle in handles if not handle.isdecimal()])
 
     def _ready(self, service: Service) -> bool | None:
         if service.process.returncode is not None or any('"ready"' in line for line in service.lines):
             return True
         return None
+
+
+def _pid(handle: str) -> int:
+    """Of an agent that is a child process, or the first process of a container."""
+    if handle.isdigit() and len(handle) < 12:
+        return int(handle)
+    with contextlib.closing(Engine(str(chosen[-1]["docker"]["socket"])).new_client()) as engine:
+        return int(engine.inspect_container(handle)["State"]["Pid"])
+
+
+def _remove(containers: list[str]) -> None:
+    """What a service that was killed has left running."""
+    if containers and "docker" in chosen[-1]:
+        with contextlib.closing(Engine(str(chosen[-1]["docker"]["socket"])).new_client()) as engine:
+            for handle in dict.fromkeys(containers):
+                with contextlib.suppress(APIError):
+                    engine.remove_container(handle, force=True, v=True)
 
 
 @asynccontextmanager
@@ -338,7 +365,7 @@ async def open_house(
             names |= {"ANTHROPIC_API_KEY": API_KEY, "ANTHROPIC_BASE_URL": api.url}
         if clock:
             names["NANOCLAW_TEST_CLOCK"] = str(folder / "clock")
-        write_settings(home, SHORT_WAITS, settings or {})
+        write_settings(home, SHORT_WAITS, chosen[-1], settings or {})
         ada = tg.user(7, "Ada")
         house = House(
             root=home,

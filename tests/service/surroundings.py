@@ -19,7 +19,6 @@ Toml = Mapping[str, Mapping[str, Any]]
 SHORT_WAITS: Final[Toml] = {
     "assistant": {"timezone": "Europe/Berlin"},
     "agents": {
-        "runtime": "process",
         "retry_delays_s": [0.05, 0.05],
         "outage_retry_s": 0.1,
         "outage_retry_max_s": 0.2,
@@ -35,6 +34,11 @@ SHORT_WAITS: Final[Toml] = {
     },
     "tasks": {"min_interval_s": 1},
 }
+
+
+PROCESS: Final[Toml] = {"agents": {"runtime": "process"}}
+chosen: list[Toml] = [PROCESS]
+"""Settings of the runtime that houses are opened with; the last one counts (the fixture `runtime` puts it there)."""
 
 
 def write_settings(root: Path, *layers: Toml) -> None:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[House]:
+async def shared(runtime: str) -> AsyncIterator[House]:
     async with paired_house({"agents": {"max_messages_per_prompt": 5}}) as house:
         yield house
 

@@ -14,13 +14,13 @@ pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[House]:
+async def shared(runtime: str) -> AsyncIterator[House]:
     async with paired_house() as house:
         yield house
 
 
 async def test_the_agent_of_a_main_chat_looks_at_the_program_and_the_look_is_in_the_chain(
-    house: House,
+    house: House, runtime: str
 ) -> None:
     house.says(use("inspect", {"what": "status"}), use("inspect", {"what": "usage"}), say("All is well."))
 
@@ -31,7 +31,7 @@ async def test_the_agent_of_a_main_chat_looks_at_the_program_and_the_look_is_in_
     assert any("In progress: " in text or "Model requests: " in text for text in shown)
     why = await house.ask("/debug why")
     assert why.count("host_tool inspect · ") == 2
-    assert "Run: process · pid " in why
+    assert ("Run: process · pid " if runtime == "process" else "Run: docker · nanoclaw-agent") in why
 
 
 async def test_in_a_group_the_look_is_neither_offered_nor_allowed(house: House) -> None:

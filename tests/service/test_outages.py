@@ -18,7 +18,7 @@ TRIES = "SELECT t.tries FROM turns t JOIN messages m ON m.turn_id = t.id WHERE m
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[House]:
+async def shared(runtime: str) -> AsyncIterator[House]:
     async with paired_house() as house:
         yield house
 

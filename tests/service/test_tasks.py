@@ -16,7 +16,7 @@ HOUR = 3600
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[House]:
+async def shared(runtime: str) -> AsyncIterator[House]:
     async with paired_house(offline=True, clock=True) as house:
         yield house
 

@@ -17,7 +17,7 @@ LIMIT = 4096
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[House]:
+async def shared(runtime: str) -> AsyncIterator[House]:
     async with paired_house() as house:
         yield house
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[House]:
+async def shared(runtime: str) -> AsyncIterator[House]:
     async with paired_house({"delivery": {"receipt_after_s": 0.6}, "agents": {"max_concurrent": 1}}) as house:
         yield house
 

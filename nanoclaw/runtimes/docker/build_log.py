@@ -11,6 +11,7 @@ from nanoclaw.errors import NanoclawError
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _NOT_TEXT = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x20\x7f]+")
+_NOISE = ("--->", "Removing intermediate container")
 _LAST_LINES = 6
 _LINE_CHARS = 100
 _STEP_CHARS = 60
@@ -35,7 +36,7 @@ class BuildLog:
                 self._step = f"Step {step[1]}/{step[2]}: {_cut(step[3], _STEP_CHARS)}"
                 self._last.clear()
                 self._progress(self._step)
-            elif not line.startswith("--->"):
+            elif not line.startswith(_NOISE):
                 self._last.append(_cut(line, _LINE_CHARS))
 
     def finish(self) -> None:

@@ -34,11 +34,16 @@ class Engine:
             self._local.client = client
         return client
 
-    def new_client(self) -> APIClient:
-        """A client of the caller's own, to be closed by it."""
+    def new_client(self, timeout_s: int = CALL_TIMEOUT_S) -> APIClient:
+        """A client of the caller's own, to be closed by it. Raises OSError or docker's own errors, as `api` does."""
         from docker.api import APIClient  # noqa: PLC0415 - 0.1 s and 10 MB; only where containers are used
 
-        return APIClient(base_url=self.url, version="auto", timeout=CALL_TIMEOUT_S)
+        if self.url.startswith("unix://"):
+            # When nobody listens there, docker-py leaves its own socket open.
+            with contextlib.closing(socket.socket(socket.AF_UNIX)) as tried:
+                tried.settimeout(ANSWER_TIMEOUT_S)
+                tried.connect(self.url.removeprefix("unix://"))
+        return APIClient(base_url=self.url, version="auto", timeout=timeout_s)
 
     def exists(self) -> bool:
         """Whether there may be one: for a socket, that its file is there. Loads nothing."""
@@ -56,13 +61,10 @@ class Engine:
 
     def answers(self) -> bool:
         """Whether an engine answers now."""
-        from docker.api import APIClient  # noqa: PLC0415 - as above
         from docker.errors import DockerException  # noqa: PLC0415 - as above
 
-        if not self._listens():  # docker-py leaves its socket open when nobody does
-            return False
         try:
-            client = APIClient(base_url=self.url, version="auto", timeout=ANSWER_TIMEOUT_S)
+            client = self.new_client(ANSWER_TIMEOUT_S)
         except (DockerException, OSError):
             return False
         try:
@@ -71,17 +73,6 @@ class Engine:
             return False
         finally:
             client.close()
-
-    def _listens(self) -> bool:
-        """Whether somebody takes connections there; elsewhere than at a Unix socket that is not asked."""
-        if not self.url.startswith("unix://"):
-            return True
-        with contextlib.closing(socket.socket(socket.AF_UNIX)) as tried:
-            try:
-                tried.connect(self.url.removeprefix("unix://"))
-            except OSError:
-                return False
-        return True
 
 
 def engine_trouble(error: Exception, *, image: str) -> OutageError:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,13 +53,15 @@ class OpenNetworks:
         self._reachable = reachable
         self._users: Counter[Folder] = Counter()
         self._lock = asyncio.Lock()
+        self._checking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._used = False
+        self._closing = asyncio.Event()
+        self._watching = False
         self._no_rule: str | None = None
         self._reach: Reach | None = None
         self._checked_at: datetime | None = None
         self._not_checked = "not checked yet"
-        self._checking = False
 
     def line(self) -> str:
         """For `/status`; empty as long as no agent has had a network."""
@@ -83,51 +86,70 @@ class OpenNetworks:
         except BaseException:
             self._users[folder] -= 1
             raise
-        self._used = True
-        if self._checked_at is None or self._clock.now() - self._checked_at > CHECK_EVERY:
-            self._own(self.check(name))
+        self._watch()
         return name
 
     def adopted(self, folder: Folder) -> None:
         """A container of a former life uses its network; its wall is set up again, should it be gone."""
         self._users[folder] += 1
-        self._used = True
-        self._own(self._wall())
-        self._own(self.check(self._name(folder)))
+        self._watch()
 
     def release(self, folder: Folder) -> None:
         """One container less uses it; with the last one the network goes."""
         self._users[folder] -= 1
         self._own(self._drop(folder))
 
-    async def check(self, network: str) -> None:
-        """Tries from inside how far one gets. Never raises: what stays unknown is said."""
-        if self._checking:
-            return
-        self._checking = True
-        before = self._reach
+    def _watch(self) -> None:
+        self._used = True
+        if not self._watching:
+            self._watching = True
+            self._own(self._keep_checking())
+
+    async def _keep_checking(self) -> None:
+        """As long as anybody uses a network: others change firewalls, too."""
         try:
-            self._reach = await asyncio.to_thread(self._try, network)
-            self._checked_at = self._clock.now()
-        except NotCheckedError as error:
-            self._reach, self._not_checked = None, f"not checked ({error})"
-        except Exception as error:  # noqa: BLE001 - whatever the engine does: unknown is an answer, too
-            self._reach, self._not_checked = None, "not checked (the engine refused)"
-            log.warning("network.not_checked", reason=str(error))
+            while (
+                folder := next((folder for folder, count in self._users.items() if count > 0), None)
+            ) is not None:
+                async with self._lock:
+                    await self._wall()
+                await self.check(folder)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_EVERY.total_seconds()):
+                        await self._closing.wait()
+                        return
         finally:
-            self._checking = False
-        if self._reach and self._reach.host and not (before and before.host):
-            log.error("network.host_reachable", why=self._no_rule, commands=self._firewall.commands())
-            self._reachable(
-                f"Agents with an open network can reach ports of this server: {self._what_to_do()}"
-            )
+            self._watching = False
+
+    async def check(self, folder: Folder) -> None:
+        """Tries from inside of this group's network how far one gets. Never raises: what stays unknown is said."""
+        async with self._checking:
+            self._users[folder] += 1
+            before = self._reach
+            try:
+                self._reach = await asyncio.to_thread(self._try, self._name(folder))
+                self._checked_at = self._clock.now()
+            except NotCheckedError as error:
+                self._reach, self._not_checked = None, f"not checked ({error})"
+            except Exception as error:  # noqa: BLE001 - whatever the engine does: unknown is an answer, too
+                self._reach, self._not_checked = None, "not checked (the engine refused)"
+                log.warning("network.not_checked", reason=str(error))
+            finally:
+                self.release(folder)
+            if self._reach and self._reach.host and not (before and before.host):
+                log.error("network.host_reachable", why=self._no_rule, commands=self._firewall.commands())
+                self._reachable(
+                    f"Agents with an open network can reach ports of this server: {self._what_to_do()}"
+                )
 
     async def stop(self) -> None:
         """The service ends: what nobody uses any more is removed. Agents that run on keep network and wall."""
+        self._closing.set()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if not self._used:
             return
+        self._users.clear()  # who still has a container there keeps the network by that
         try:
             left = await asyncio.to_thread(self._sweep)
         except Exception as error:  # noqa: BLE001 - the engine may be away; the next start sweeps
@@ -147,7 +169,6 @@ class OpenNetworks:
         return f"{self._no_rule}. As root, run: {'; '.join(self._firewall.commands())}"
 
     async def _wall(self) -> None:
-        """At each start of an agent: others change firewalls, too."""
         try:
             await asyncio.to_thread(self._firewall.install)
         except FirewallError as error:

@@ -121,12 +121,12 @@ class DockerRuntime:
             labels = summary.get("Labels") or {}
             container_id, run_id = summary["Id"], labels.get(RUN_LABEL, "")
             network_of = Folder(labels["nanoclaw.group"]) if labels.get(NETWORK_LABEL) == "open" else None
-            if network_of:
-                self._networks.adopted(network_of)
             with contextlib.suppress(OutageError):
                 adopted[RunId(run_id)] = await self._attach(
                     container_id, summary.get("Image", ""), network_of=network_of
                 )
+                if network_of:
+                    self._networks.adopted(network_of)
         self._swept = True
         return adopted
 

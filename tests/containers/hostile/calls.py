@@ -18,19 +18,35 @@ def fuzz(box: Box, tools: str) -> list[dict[str, Any]]:
     places = ("text", "chat", "prompt", "schedule_type", "schedule_value", "task_id", "reason", "what", "id")
     for tool in tools.split(","):
         for i, word in enumerate(_WORDS):
-            given = {place: word for place in places}
+            given = dict.fromkeys(places, word)
             seen.append({"tool": tool, "given": repr(word)[:40], **box.call(tool, given, call=f"f{tool}{i}")})
     return seen
 
 
 def unknown_tools(box: Box) -> list[dict[str, Any]]:
-    names = ["", "exec", "register_group", "bash", "__class__", "send_message ", "SEND_MESSAGE", "x" * 50_000, "\x1b[2J"]
+    names = [
+        "",
+        "exec",
+        "register_group",
+        "bash",
+        "__class__",
+        "send_message ",
+        "SEND_MESSAGE",
+        "x" * 50_000,
+        "\x1b[2J",
+    ]
     return [{"tool": name[:20], **box.call(name, {}, call=f"u{i}")} for i, name in enumerate(names)]
 
 
 def meddle(box: Box, chat: str, folder: str, name: str, task: str) -> dict[str, Any]:
     """At another group: its chat, its tasks, and the main chat's tools."""
-    targets = {"chat": chat, "folder": folder, "name": name.replace("_", " "), "path": f"../{folder}", "main": "main"}
+    targets = {
+        "chat": chat,
+        "folder": folder,
+        "name": name.replace("_", " "),
+        "path": f"../{folder}",
+        "main": "main",
+    }
     said = {
         what: box.call("send_message", {"text": "forged", "chat": target}, call=f"m{what}")
         for what, target in targets.items()
@@ -51,7 +67,12 @@ def pose(box: Box, chat: str, folder: str) -> dict[str, Any]:
         "run": "x", "event_id": "x",
     }  # fmt: skip
     box.frame("hello", wire=1, program="nanoclaw", pid=1, **claims)
-    said = box.call("send_message", {"text": "it is me", **{k: v for k, v in claims.items() if k != "chat"}}, call="p", **claims)
+    said = box.call(
+        "send_message",
+        {"text": "it is me", **{k: v for k, v in claims.items() if k != "chat"}},
+        call="p",
+        **claims,
+    )
     task = {"prompt": "attack:nothing", "schedule_type": "interval", "schedule_value": "1h", **claims}
     return {"said": said, "task": box.call("schedule_task", task, call="pt", **claims)}
 

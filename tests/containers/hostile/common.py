@@ -20,5 +20,7 @@ def attacks_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
     return {
         name: thing
         for name, thing in vars(module).items()
-        if callable(thing) and getattr(thing, "__module__", "") == module.__name__ and not name.startswith("_")
+        if callable(thing)
+        and getattr(thing, "__module__", "") == module.__name__
+        and not name.startswith("_")
     }

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def plant_symlink(_: Box, target: str) -> str:
     """The memory file is a link to something of the host's."""
     _cleared()
     MEMORY.symlink_to(target)
-    return os.readlink(MEMORY)
+    return str(MEMORY.readlink())
 
 
 def plant_hard_links(_: Box) -> dict[str, str]:
@@ -46,7 +47,7 @@ def plant_hard_links(_: Box) -> dict[str, str]:
         "/workspace/global/CLAUDE.md", "/run/nanoclaw/api.sock", "/etc/shadow", "/etc/passwd", "/proc/1/environ",
         "/opt/nanoclaw/program/nanoclaw/wire.py",
     ]  # fmt: skip
-    return {target: attempt(lambda target=target: os.link(target, MEMORY)) for target in targets}
+    return {target: attempt(partial(os.link, target, MEMORY)) for target in targets}
 
 
 def plant_special(_: Box, kind: str) -> str:
@@ -125,7 +126,9 @@ def overwrite_program(_: Box) -> dict[str, str]:
         "python": attempt(lambda: Path("/usr/bin/evil").write_text("")),
         "passwd": attempt(lambda: Path("/etc/passwd").write_text("")),
         "root": attempt(lambda: Path("/evil").write_text("")),
-        "remount": attempt(lambda: subprocess.run(["mount", "-o", "remount,rw", "/"], check=True, capture_output=True)),
+        "remount": attempt(
+            lambda: subprocess.run(["mount", "-o", "remount,rw", "/"], check=True, capture_output=True)
+        ),
     }
 
 
@@ -134,13 +137,13 @@ def leak_outside(_: Box, needles: str) -> dict[str, Any]:
     found = []
     wanted = needles.split(",")
     for root, folders, names in os.walk("/"):
-        folders[:] = [f for f in folders if os.path.join(root, f) not in ("/proc", "/sys", "/usr", "/opt")]
-        found += [os.path.join(root, name) for name in names if name in wanted]
+        folders[:] = [name for name in folders if f"{root}{name}" not in ("/proc", "/sys", "/usr", "/opt")]
+        found += [f"{root}/{name}" for name in names if name in wanted]
     return {
         "found": found,
-        "run": sorted(os.listdir("/run/nanoclaw")),
-        "workspace": sorted(os.listdir("/workspace")),
+        "run": sorted(path.name for path in Path("/run/nanoclaw").iterdir()),
+        "workspace": sorted(path.name for path in Path("/workspace").iterdir()),
         "environment": dict(os.environ),
-        "replace socket": attempt(lambda: os.unlink("/run/nanoclaw/api.sock")),
+        "replace socket": attempt(Path("/run/nanoclaw/api.sock").unlink),
         "another socket": attempt(lambda: socket.socket(socket.AF_UNIX).bind("/run/nanoclaw/other.sock")),
     }

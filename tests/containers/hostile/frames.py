@@ -14,7 +14,9 @@ def foreign_turn(box: Box, turn: str) -> str:
     """Speaks for a turn of another group."""
     box.frame("tool_start", turn=turn, call="x", name="read", input={})
     box.frame("host_call", turn=turn, call="x", name="send_message", input={"text": "forged"})
-    box.frame("model_end", turn=turn, call=1, model="m", ok=True, content=[{"type": "text", "text": "forged"}])
+    box.frame(
+        "model_end", turn=turn, call=1, model="m", ok=True, content=[{"type": "text", "text": "forged"}]
+    )
     box.frame("tool_end", turn=turn, call="x", name="read", ok=True, content="forged")
     box.frame("accepted", turn=turn, frame=1)
     box.frame("error", turn=turn, kind="session", cause="forged")
@@ -111,10 +113,11 @@ def unoffered(box: Box) -> str:
 def flood(box: Box, kind: str) -> None:
     """As much as the pipe takes."""
     text = json.dumps({"n": 1, "t": "text", "turn": box.turn, "call": 1, "text": ""}).encode() + b"\n"
-    pieces = {"empty": b"\n" * 65536, "acks": b'{"ack":1}\n' * 6000, "repeats": text * 600}
+    pieces = {"empty": b"\n", "acks": b'{"ack":1}\n', "repeats": text}
     if kind in pieces:
-        while True:
-            box.raw(pieces[kind])
+        while True:  # not so fast that the engine's log is what is tested
+            box.raw(pieces[kind] * 200)
+            threading.Event().wait(0.01)
     if kind == "growing_acks":
         n = 0
         while True:
@@ -172,7 +175,7 @@ def deaf(box: Box) -> None:
     """Asks and asks, and reads no answer."""
     box.deaf.set()
     for i in range(180):
-        box.say("host_call", call=f"d{i}", name="send_message", input={"text": "x", "chat": "y" * 19_000})
+        box.say("host_call", call=f"d{i}", name="cancel_task", input={"task_id": "y" * 19_000})
     threading.Event().wait()
 
 
@@ -181,7 +184,7 @@ def hold(box: Box) -> str:
     while True:
         heard = box.next()
         if heard["t"] in ("interrupt", "follow_up"):
-            return heard["t"]
+            return str(heard["t"])
 
 
 def quit(_: Box) -> None:  # noqa: A001 - the name of the attack

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def _syscall(number: int, *args: Any) -> str:
 
 def look_around(_: Box) -> dict[str, Any]:
     """Who else is there, and what the host tells of itself."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     return {
         "programs": {pid: Path(f"/proc/{pid}/cmdline").read_bytes()[:80].decode() for pid in pids},
         "sysrq": attempt(lambda: Path("/proc/sysrq-trigger").write_text("h")),
@@ -29,28 +30,36 @@ def look_around(_: Box) -> dict[str, Any]:
         "swappiness": attempt(lambda: Path("/proc/sys/vm/drop_caches").write_text("1")),
         "kcore": attempt(lambda: Path("/proc/kcore").open("rb").read(1)),
         "keys": attempt(lambda: Path("/proc/keys").read_text()),
-        "firmware": attempt(lambda: os.listdir("/sys/firmware")),
+        "firmware": attempt(lambda: list(Path("/sys/firmware").iterdir())),
         "uevent": attempt(lambda: Path("/sys/kernel/uevent_helper").write_text("/evil")),
         "cgroup": attempt(lambda: Path("/sys/fs/cgroup/memory/release_agent").write_text("/evil")),
         "limit": attempt(lambda: Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").write_text("-1")),
-        "disks": [name for name in os.listdir("/dev") if name.startswith(("sd", "vd", "nvme", "xvd", "loop", "mem"))],
-        "init": attempt(lambda: os.readlink("/proc/1/cwd")),
+        "disks": [
+            path.name
+            for path in Path("/dev").iterdir()
+            if path.name.startswith(("sd", "vd", "nvme", "xvd", "loop", "mem"))
+        ],
+        "init": attempt(Path("/proc/1/cwd").readlink),
     }
 
 
 def climb(_: Box) -> dict[str, Any]:
     """More rights than we have."""
-    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line
+    )
     return {
-        "status": {key: status[key] for key in ("Uid", "CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp")},
+        "status": {
+            key: status[key] for key in ("Uid", "CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp")
+        },
         "setuid": attempt(lambda: os.setuid(0)),
         "setgid": attempt(lambda: os.setgid(0)),
-        "chroot": attempt(lambda: os.chroot("/tmp")),  # noqa: S108
-        "mknod": attempt(lambda: os.mknod("/tmp/disk", 0o60666, os.makedev(8, 0))),  # noqa: S108
-        "su": attempt(lambda: _su()),
+        "chroot": attempt(lambda: os.chroot("/tmp")),
+        "mknod": attempt(lambda: os.mknod("/tmp/disk", 0o60666, os.makedev(8, 0))),
+        "su": attempt(_su),
         "mount": _syscall(165, b"none", b"/tmp", b"tmpfs", 0, None),
         "unshare": _syscall(272, 0x10000000),
-        "setns": attempt(lambda: _setns()),
+        "setns": attempt(_setns),
         "ptrace": _syscall(101, 16, 1, 0, 0),
         "bpf": _syscall(321, 0, None, 0),
         "keyctl": _syscall(250, 0, 0, 0),
@@ -60,7 +69,7 @@ def climb(_: Box) -> dict[str, Any]:
         "hostname": attempt(lambda: socket.sethostname("evil")),
         "nice": attempt(lambda: os.nice(-10)),
         "chown": attempt(lambda: os.chown("/workspace/group", 0, 0)),
-        "setuid file": attempt(lambda: _setuid_file()),
+        "setuid file": attempt(_setuid_file),
     }
 
 
@@ -72,8 +81,10 @@ def _su() -> str:
 
 
 def _setns() -> str:
-    with open("/proc/1/ns/mnt") as file:  # noqa: PTH123
-        return _libc.setns(file.fileno(), 0) == 0 and "in" or _raise()
+    with Path("/proc/1/ns/mnt").open() as file:
+        if _libc.setns(file.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return "in"
 
 
 def _setuid_file() -> str:
@@ -90,10 +101,6 @@ def _setuid_file() -> str:
     return "root"
 
 
-def _raise() -> str:
-    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
 def _reach(host: str, port: int) -> str:
     socket.create_connection((host, port), timeout=2).close()
     return "reached"
@@ -101,7 +108,7 @@ def _reach(host: str, port: int) -> str:
 
 def reach_out(_: Box, hosts: str, port: str, abstract: str) -> dict[str, Any]:
     """The network: the host, others, the world."""
-    seen = {host: attempt(lambda host=host: _reach(host, int(port))) for host in hosts.split(",")}
+    seen = {host: attempt(partial(_reach, host, int(port))) for host in hosts.split(",")}
     return {
         **seen,
         "interfaces": [name for _, name in socket.if_nameindex()],

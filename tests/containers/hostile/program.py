@@ -113,4 +113,3 @@ def main() -> None:
         except OSError as error:
             sys.stderr.write(f"no report: {error}\n")
         box.say("turn_end", status="done", text=f"did {name}", model_calls=1)
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .program import Box
 
 def fork_bomb(_: Box) -> dict[str, Any]:
     """As many processes as there can be, which stay; then as many threads."""
-    children = []
+    children: list[int] = []
     error = "DONE"
     while len(children) < 100_000:
         try:
@@ -69,10 +70,10 @@ def _fill(path: Path, limit_mb: int) -> str:
 def fill_disk(_: Box) -> dict[str, str]:
     """One endless file in each place that can be written."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    places = {"group": "/workspace/group/big", "tmp": "/tmp/big", "shm": "/dev/shm/big"}  # noqa: S108
+    places = {"group": "/workspace/group/big", "tmp": "/tmp/big", "shm": "/dev/shm/big"}
     seen = {name: _fill(Path(path), 2000) for name, path in places.items()}
     for place in ("/", "/var/tmp", "/run", "/dev", "/run/nanoclaw", "/workspace", "/etc"):
-        seen[place] = attempt(lambda place=place: Path(place, "big").write_bytes(b"x"))
+        seen[place] = attempt(partial(Path(place, "big").write_bytes, b"x"))
     return seen
 
 
@@ -100,7 +101,9 @@ def stay_behind(_: Box, marker: str) -> str:
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                os.execv("/bin/sh", ["sh", "-c", f"trap '' TERM HUP INT; while :; do sleep 1; done # {marker}"])
+                os.execv(
+                    "/bin/sh", ["sh", "-c", f"trap '' TERM HUP INT; while :; do sleep 1; done # {marker}"]
+                )
             os._exit(0)
     threading.Event().wait(0.2)
     return "behind"

@@ -13,7 +13,9 @@ from .program import GROUP, Box
 
 SOCKET = os.environ.get("NANOCLAW_API_SOCKET", "/run/nanoclaw/api.sock")
 TOKEN = os.environ.get("NANOCLAW_RUN_TOKEN", "")
-_BODY = json.dumps({"model": "claude-opus-5", "max_tokens": 8, "messages": [{"role": "user", "content": "stolen"}]})
+_BODY = json.dumps(
+    {"model": "claude-opus-5", "max_tokens": 8, "messages": [{"role": "user", "content": "stolen"}]}
+)
 
 
 def _send(data: bytes) -> str:
@@ -28,7 +30,9 @@ def _send(data: bytes) -> str:
     return answer.split(b"\r\n", 1)[0].decode("latin-1")
 
 
-def _request(path: str, *, method: str = "POST", token: str = TOKEN, more: str = "", body: str = _BODY) -> str:
+def _request(
+    path: str, *, method: str = "POST", token: str = TOKEN, more: str = "", body: str = _BODY
+) -> str:
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
         "anthropic-version: 2023-06-01\r\n"
@@ -61,19 +65,26 @@ def other_tokens(_: Box, token: str) -> dict[str, str]:
         "prefix": _request("/v1/messages", token=TOKEN[:-1]),
         "longer": _request("/v1/messages", token=TOKEN + "x"),
         "hash": _request("/v1/messages", token="0" * 64),
-        "basic": attempt(lambda: _send(b"POST /v1/messages HTTP/1.1\r\nAuthorization: Basic eDp4\r\nContent-Length: 0\r\n\r\n")),
+        "basic": attempt(
+            lambda: _send(
+                b"POST /v1/messages HTTP/1.1\r\nAuthorization: Basic eDp4\r\nContent-Length: 0\r\n\r\n"
+            )
+        ),
         "null": _request("/v1/messages", token="\x00"),
     }
 
 
 def smuggle(_: Box) -> dict[str, str]:
     """Two requests in what looks like one, and headers that are meant for somebody else."""
-    inner = f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n"
+    inner = (
+        f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n"
+    )
     auth = f"Host: x\r\nAuthorization: Bearer {TOKEN}\r\n"
     return {
         "both lengths": attempt(
             lambda: _send(
-                f"POST /v1/messages HTTP/1.1\r\n{auth}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}".encode()
+                f"POST /v1/messages HTTP/1.1\r\n{auth}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+                f"0\r\n\r\n{inner}".encode()
             )
         ),
         "two lengths": attempt(
