@@ -226,6 +226,11 @@ class AgentRun:
         finally:
             self._serving = None
 
+    async def void(self, n: int, turn_id: TurnId) -> None:
+        """Uses up a number that was reserved for a turn that needs no agent any more."""
+        with suppress(ConnectionError, OutageError):
+            await self._send(n, Interrupt(turn=turn_id))
+
     async def offer(self, n: int, turn_id: TurnId, text: str) -> None:
         """A follow-up for the running turn."""
         with suppress(ConnectionError, OutageError):  # the turn's own end tells

@@ -341,6 +341,7 @@ class Orchestrator:
         messages = self._messages(group, started)
         if started.resumed and transcript.needs_user(messages):
             # Everything was said before the crash, only the turn's end was not noted.
+            await run.void(started.frame, turn.id)
             end = TurnEnd(turn=turn.id, status="done", text=_last_text(messages))
             served, _ = await self._conclude(group, run, turn, (0, end))
             return served

@@ -128,12 +128,12 @@ class Runs:
             if not take_frame(c, run_id, n):
                 return
             body = rows.one(c, "SELECT body FROM frames_out WHERE run_id = ? AND n = ?", run_id, frame.frame)
-            if body is None:
-                return
-            c.execute(
+            taken = c.execute(
                 "UPDATE turn_messages SET accepted = 1 WHERE turn_id = ? AND frame = ?",
                 (turn.id, frame.frame),
-            )
+            ).rowcount
+            if body is None or not taken:
+                return
             c.execute("DELETE FROM frames_out WHERE run_id = ? AND n = ?", (run_id, frame.frame))
             c.execute(
                 "UPDATE registered_groups SET cursor_seq = max(cursor_seq, (SELECT max(seq) FROM turn_messages"

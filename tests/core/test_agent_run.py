@@ -125,10 +125,10 @@ class Stage:
     started: Started
     rung: list[str]
 
-    async def begin(self) -> "asyncio.Task[Any]":
+    async def begin(self, frame: int | None = None) -> "asyncio.Task[Any]":
         """The turn is handed over; the task ends with its last word."""
         start = TurnStart(turn=self.turn, model="m", system="", messages=[])
-        serving = asyncio.create_task(self.run.serve(self.started.turn, self.started.frame, start))
+        serving = asyncio.create_task(self.run.serve(self.started.turn, frame or self.started.frame, start))
         await self.until(lambda: self.puppet.frames(TurnStart))
         return serving
 
@@ -352,6 +352,9 @@ async def test_a_store_that_is_away_is_an_outage_and_no_fault_of_the_turn(stage:
 async def test_stop_asks_first_and_ends_the_process(stage: Stage) -> None:
     stage.puppet.say(HELLO)
     await stage.run.start()
+    serving = await stage.begin()
+    stage.puppet.say(TurnEnd(turn=stage.turn, status="done", text="x"))
+    await serving
 
     assert await stage.run.stop(2.0) == "exit 0"
 
@@ -452,6 +455,30 @@ async def test_a_follow_up_is_part_of_the_turn_once_it_is_accepted(stage: Stage)
     await serving
 
 
+async def test_frames_leave_in_the_order_of_their_numbers_whoever_comes_first(stage: Stage) -> None:
+    stage.puppet.say(HELLO)
+    await stage.run.start()
+    await stage.run.offer(2, stage.started.turn.id, "and one more thing")
+    assert stage.puppet.frames(FollowUp) == []
+
+    serving = await stage.begin()
+    await stage.until(lambda: stage.puppet.frames(FollowUp))
+    numbers = [got[0] for got in stage.puppet.heard if isinstance(got, tuple)]
+    assert numbers == [1, 2]
+    stage.puppet.say(TurnEnd(turn=stage.turn, status="done", text="x"))
+    await serving
+
+
+async def test_a_number_that_is_not_used_is_sent_all_the_same(stage: Stage) -> None:
+    stage.puppet.say(HELLO)
+    await stage.run.start()
+    await stage.run.void(1, stage.started.turn.id)
+    serving = await stage.begin(frame=2)
+    stage.puppet.say(TurnEnd(turn=stage.turn, status="done", text="x"))
+    assert (await serving)[1].text == "x"
+    assert [got[0] for got in stage.puppet.heard if isinstance(got, tuple)] == [1, 2]
+
+
 async def test_an_error_is_a_last_word_too(stage: Stage) -> None:
     stage.puppet.say(HELLO)
     await stage.run.start()
@@ -468,6 +495,6 @@ async def test_a_run_serves_one_turn_after_another(stage: Stage) -> None:
     await stage.run.start()
     for n in range(3):
         stage.puppet.heard.clear()
-        serving = await stage.begin()
+        serving = await stage.begin(frame=n + 1)
         stage.puppet.say(TurnEnd(turn=stage.turn, status="done", text=str(n)))
         assert (await serving)[1].text == str(n)
