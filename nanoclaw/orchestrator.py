@@ -27,6 +27,7 @@ from nanoclaw.domain import (
     Lane,
     OutboxEntry,
     Outcome,
+    RunId,
     StoredMessage,
     Turn,
     TurnId,
@@ -458,7 +459,7 @@ class Orchestrator:
     async def _conclude(self, group: Group, run: AgentRun, turn: Turn, ended: Ended) -> tuple[Served, str]:
         """Makes the end of a turn durable; says what the queue does next."""
         if isinstance(ended, Died) and ended.outage:
-            await self._put_off(turn, ended.reason, fault=False, empty=False)
+            await self._put_off(turn, ended.reason, fault=False, empty=False, frame=None)
             return Served(what="outage", cause=ended.outage, sentence=ended.reason, run_lives=False), "open"
         if isinstance(ended, Died) and ended.final:
             await self._end(
@@ -477,7 +478,8 @@ class Orchestrator:
             return Served(what="done", run_lives=run.dead is None), judged.state
         if judged.again == "fault":
             return await self._fault(group, turn, judged.reason, run_lives=run.dead is None, n=n, run=run)
-        await self._put_off(turn, judged.reason, fault=False, empty=judged.again == "empty")
+        empty = judged.again == "empty"
+        await self._put_off(turn, judged.reason, fault=False, empty=empty, frame=(run.id, n))
         await run.acknowledge(n)
         if judged.again == "outage":
             log.warning("turn.outage", turn=turn.id, cause=judged.cause, detail=getattr(word, "detail", ""))
@@ -488,7 +490,8 @@ class Orchestrator:
         self, group: Group, turn: Turn, reason: str, *, run_lives: bool, n: int | None, run: AgentRun
     ) -> tuple[Served, str]:
         """A try that failed: another one after a while, or the end. Nothing if the turn was cancelled meanwhile."""
-        tries = await self._put_off(turn, reason, fault=True, empty=False)
+        frame = (run.id, n) if n else None
+        tries = await self._put_off(turn, reason, fault=True, empty=False, frame=frame)
         log.warning("turn.fault", turn=turn.id, chat=turn.chat_id, tries=tries, reason=reason)
         if n:
             await run.acknowledge(n)
@@ -501,13 +504,22 @@ class Orchestrator:
         await self._end(group, turn, judged, run=run, n=None)
         return Served(what="done", run_lives=run_lives), "failed"
 
-    async def _put_off(self, turn: Turn, reason: str, *, fault: bool, empty: bool) -> int:
+    async def _put_off(
+        self, turn: Turn, reason: str, *, fault: bool, empty: bool, frame: tuple[RunId, int] | None
+    ) -> int:
         action = Action(
             action_type="try_failed", triggered_by=turn.event_id, target=turn.chat_id, content=reason, turn_id=turn.id,
             failed=True,
         )  # fmt: skip
         return await self._turns.put_off(
-            turn, reason=reason, fault=fault, empty=empty, notice=None, action=action, now=self._clock.now()
+            turn,
+            reason=reason,
+            fault=fault,
+            empty=empty,
+            notice=None,
+            action=action,
+            now=self._clock.now(),
+            frame=frame,
         )
 
     async def _end(

@@ -180,6 +180,7 @@ class TurnStore(Protocol):
         notice: OutboxEntry | None,
         action: Action | None,
         now: datetime,
+        frame: tuple[RunId, int] | None = None,
     ) -> int: ...
     async def end(
         self, turn: Turn, ending: Ending, now: datetime, *, frame: tuple[RunId, int] | None

@@ -181,13 +181,17 @@ class Turns:
         notice: OutboxEntry | None,
         action: Action | None,
         now: datetime,
+        frame: tuple[RunId, int] | None = None,
     ) -> int:
         """The turn goes on later: `waiting`, its unaccepted follow-ups free again. The number of faults so far.
 
-        -1 if the turn is not running any more (it was cancelled meanwhile): nothing is changed then.
+        -1 if the turn is not running any more (it was cancelled meanwhile): nothing is changed then. `frame` is the
+        agent's last word that led here: read again after a restart, it must not end the next try.
         """
 
         def work(c: sqlite3.Connection) -> int:
+            if frame:
+                take_frame(c, *frame)
             changed = c.execute(
                 "UPDATE turns SET state = 'waiting', run_id = NULL, tries = tries + ?, empty_replies = empty_replies + ?,"
                 " reason = ? WHERE id = ? AND state = 'running'",

@@ -35,7 +35,9 @@ async def states(vault: Vault) -> list[tuple[str, int]]:
 
 
 async def sent(vault: Vault, at: Head, part: OutboxPart, *, last: bool) -> None:
-    await vault.store.outbox.sent(at.entry, part, f"p{part.index}", call(), then="end" if last else "next", now=NOW)
+    await vault.store.outbox.sent(
+        at.entry, part, f"p{part.index}", call(), then="end" if last else "next", now=NOW
+    )
 
 
 async def test_the_same_decision_is_stored_once(tmp_path: Path) -> None:

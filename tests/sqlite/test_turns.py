@@ -418,3 +418,19 @@ async def test_groups_have_conversations_of_their_own(tmp_path: Path) -> None:
         assert family.turn.session_id != main.turn.session_id
         assert len(main.transcript) == 1
         assert replace(family.turn, state="running").folder != main.turn.folder
+
+
+async def test_the_frame_that_put_a_turn_off_is_not_taken_for_the_end_of_the_next_try(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        started = await vault.turn()
+        await vault.store.turns.put_off(
+            started.turn,
+            reason="x",
+            fault=False,
+            empty=False,
+            notice=None,
+            action=None,
+            now=NOW,
+            frame=(RUN, 7),
+        )
+        assert vault.value("SELECT last_frame FROM runs WHERE id = ?", RUN) == 7
