@@ -95,7 +95,6 @@ def test_a_child_process_does_not_keep_the_lock(root: Path) -> None:
         Home(root).open().release()
 
 
-
 def test_a_file_in_the_place_of_a_folder_is_refused(root: Path) -> None:
     root.write_text("")
     assert refusal(root).endswith("is a file, not a folder")
