@@ -644,10 +644,9 @@ class App:
         return await self.notices.tell_main(key, text, not_in=not_in)
 
     async def _memory(self, folder: Folder) -> tuple[str | None, str | None]:
-        return await asyncio.gather(
-            asyncio.to_thread(_read_memory, Room(self.home.groups / folder)),
-            asyncio.to_thread(_read_memory, Room(self.home.groups / GLOBAL_FOLDER)),
-        )
+        rooms = [Room(self.home.groups / name) for name in (folder, GLOBAL_FOLDER)]
+        own, everyones = await asyncio.to_thread(lambda: [_read_memory(room) for room in rooms])
+        return own, everyones
 
     def _pair(self, code: str, inbound: Inbound) -> Change:
         name = self.settings.assistant.name
@@ -655,6 +654,11 @@ class App:
         def change(tx: Tx) -> str:
             if not isinstance(tx, SqliteTx) or not tx.redeem_code(code, inbound, name):
                 why = f"A wrong pairing code came from {inbound.sender_name} in {inbound.chat_name}"
+                log.warning(
+                    "pairing.wrong_code",
+                    chat=inbound.chat_id,
+                    hint="after five wrong ones: nanoclaw pair makes a new code",
+                )
                 failed = Action(
                     action_type="pairing_failed",
                     triggered_by=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, NewType
@@ -32,12 +34,20 @@ TaskStatus = Literal["active", "paused", "completed", "failed"]
 ScheduleType = Literal["once", "interval", "cron"]
 OccurrenceState = Literal["planned", "running", "done", "failed", "skipped", "missed", "deleted"]
 
+_TOGETHER_NS = 20_000_000
+
 FINISHED_TURN: frozenset[TurnState] = frozenset({"answered", "silent", "failed", "cancelled"})
 
 
 def new_id() -> str:
-    """A UUIDv4; every id of the program that is not a service's own."""
-    return str(uuid.uuid4())
+    """A UUIDv4; every id of the program that is not a service's own.
+
+    Those made within the same 20 ms begin with the same three digits, drawn anew for each 20 ms. Rows that are written
+    together then lie together in the indexes on their ids, and are pruned together: with a million rows in the trace, a
+    fourth of the bytes has to be written for each new one. The other 110 bits are random.
+    """
+    together = zlib.crc32((time.time_ns() // _TOGETHER_NS).to_bytes(8, "big")) & 0xFFF
+    return f"{together:03x}{str(uuid.uuid4())[3:]}"
 
 
 def stamp(moment: datetime) -> str:

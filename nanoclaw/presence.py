@@ -17,6 +17,8 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceSettings:
     typing_renew_s: float = 4.0
+    typing_after_s: float = 0.1
+    """A turn that is over by then shows no typing: it would only hold up its own answer."""
     receipt_after_s: float = 2.0
     """A message that no agent has by then gets a visible receipt (at most this long after it came)."""
 
@@ -78,6 +80,7 @@ class Presence:
 
     async def _renew(self, chat_id: ChatId, thread: str | None) -> None:
         channel = self._channel_of(chat_id)
+        await asyncio.sleep(self._settings.typing_after_s)
         while channel:
             try:
                 await channel.typing(chat_id, thread)

@@ -88,8 +88,21 @@ def judge_error(error: AgentError) -> Verdict:
         cause: OutageCause = "credentials" if error.cause == "credentials" else "model"
         if error.cause in ("proxy", "network"):
             cause = error.cause  # type: ignore[assignment]  # narrowed by the line above
-        return Verdict(state=None, again="outage", cause=cause, reason=OUTAGE_TEXT[cause])
+        return Verdict(state=None, again="outage", cause=cause, reason=_outage_text(error, cause))
     if error.kind == "session":
         reason = "the model's API does not take this conversation as it stands"
+        if "too long" in error.detail:
+            reason = "this conversation has become too long for the model; /new in the main chat starts a fresh one"
         return Verdict(state="failed", reason=f"{reason} ({error.detail[:200]})", roll_back=True)
     return Verdict(state=None, again="fault", reason=error.detail[:300] or error.cause)
+
+
+def _outage_text(error: AgentError, cause: OutageCause) -> str:
+    """What an owner can do about it, where there is something to do."""
+    if "credit balance" in error.detail.lower() or error.status == 402:
+        return "The account at the model's provider is empty: it refuses to answer until it is topped up."
+    if error.status == 404:
+        return (
+            "The model's server does not know this model. Check [model] name (NANOCLAW_MODEL) on the server."
+        )
+    return OUTAGE_TEXT[cause]

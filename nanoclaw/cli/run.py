@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -56,9 +57,19 @@ async def serve(build: Callable[[], Service], environ: Mapping[str, str]) -> Non
         print(f'Pairing code: {code}  (send "/pair {code}" to the bot within 10 minutes)', flush=True)
         notify("READY=1", environ)
         _log.info("ready")
+        keep_for_good()
         try:
             await service.run_until(stop)
         finally:
             notify("STOPPING=1", environ)
             _log.info("stopping")
     _log.info("stopped")
+
+
+def keep_for_good() -> None:
+    """All that the program is made of by now stays until its end: the garbage collector need not look through it again.
+
+    It would, every few hundred messages, and hold everything up for 30 ms each time.
+    """
+    gc.collect()
+    gc.freeze()

@@ -30,7 +30,7 @@ async def choose(
     if wanted == "process":
         return Choice(name="process", why="set by the owner")
     if wanted == "docker":
-        return Choice(name="docker", why="set by the owner", record=True)
+        return Choice(name="docker", why="set by the owner")
     if remembered == "docker":
         return Choice(name="docker", why="chosen automatically at an earlier start")
     if not await asyncio.to_thread(engine_answers):
