@@ -18,7 +18,7 @@ from bench import instant_agent
 from bench.homes import SystemClock
 from nanoclaw import commands, config, log
 from nanoclaw.app import App
-from nanoclaw.cli.run import keep_for_good, serve
+from nanoclaw.cli.run import serve, settle_in
 from nanoclaw.domain import ChatId, Inbound
 from nanoclaw.home import Home
 from nanoclaw.masking import Masker
@@ -181,7 +181,7 @@ async def running(
     """The service in this process; its log, written as always, lies beside the home."""
     with home.root.with_suffix(".log").open("a", encoding="utf-8") as stream, home.open():
         async with InstantApp(home, stream, plugins=plugins, runtime=runtime) as app:
-            keep_for_good()
+            settle_in()
             yield app
 
 
