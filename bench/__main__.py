@@ -23,6 +23,7 @@ GROUPS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "idle": ("memory and processor time while nothing happens", ()),
     "way": ("from a message to its answer, with an instant agent", ()),
     "agents": ("from a message to the model request of the shipped agent", ()),
+    "containers": ("the same with agents in containers, where an engine has the image", ()),
     "trace": ("trace calls, and a table of a million events", ()),
     "reports": ("/debug over that table", ("trace",)),
     "prune": ("pruning of that table beside other writes", ("trace",)),
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    groups = "\n".join(f"  {name:<8} {what}" for name, (what, _) in GROUPS.items())
+    groups = "\n".join(f"  {name:<10} {what}" for name, (what, _) in GROUPS.items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures what NanoClaw wants to reach, on this machine. About 12 minutes.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from bench.children import progress, service
@@ -18,12 +18,12 @@ from nanoclaw.testing.scripts import last_user_text
 from nanoclaw.testing.telegram_api import Chat, TelegramApi, User
 
 SPACING_S = 0.1
-_PROCESS = "process runtime (containers are not in this version)"
+_PROCESS = "process runtime"
 
 
 async def measure(plan: Plan) -> AsyncIterator[Row]:
-    cold_ms, warm_ms, whole_ms = await _requests(
-        plan.folder / "agents", n_cold=plan.of(12, quick=4), n_warm=plan.of(200, quick=40)
+    cold_ms, warm_ms, whole_ms = await requests_of(
+        plan.folder / "agents", n_cold=plan.of(12, quick=4), n_warm=plan.of(200, quick=40), environ={}
     )
     yield Row(
         name="run created → agent's first model request, cold, p50", value=percentile(cold_ms, 50), unit="ms", goal=1200.0,
@@ -40,7 +40,9 @@ async def measure(plan: Plan) -> AsyncIterator[Row]:
     )  # fmt: skip
 
 
-async def _requests(root: Path, *, n_cold: int, n_warm: int) -> tuple[list[float], list[float], list[float]]:
+async def requests_of(
+    root: Path, *, n_cold: int, n_warm: int, environ: Mapping[str, str]
+) -> tuple[list[float], list[float], list[float]]:
     """Milliseconds; one message after the other, first the one that starts each chat's agent."""
     await make_home(root, chats("tg", range(1, n_cold + 1)), max_runs=n_cold)
     model = MessagesApi(model=lambda body: say(f"I was asked {last_user_text(body)}"))
@@ -49,11 +51,11 @@ async def _requests(root: Path, *, n_cold: int, n_warm: int) -> tuple[list[float
             (tg.private_chat(user), user)
             for user in (tg.user(number, f"Ada {number}") for number in range(1, n_cold + 1))
         ]
-        environ = {
+        names = {
             "TELEGRAM_BOT_TOKEN": tg.token, "TELEGRAM_BASE_URL": tg.base_url,
             "ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": model.url,
         }  # fmt: skip
-        async with service(root, environ=environ):
+        async with service(root, environ={**names, **environ}):
             await tg.wait_call("getUpdates")
             cold_ms, warm_ms, whole_ms = [], [], []
             for number in range(n_cold + n_warm):

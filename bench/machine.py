@@ -21,7 +21,7 @@ def facts(folder: Path) -> Iterator[Row]:
     cores = len(os.sched_getaffinity(0))
     about = (
         _cpu(), f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}", f"Linux {platform.release()}",
-        f"{_file_system(folder)} file system", f"NanoClaw {nanoclaw.__version__}", "agents in the process runtime, no containers",
+        f"{_file_system(folder)} file system", f"NanoClaw {nanoclaw.__version__}",
         f"load before {os.getloadavg()[0]:.2f}",
     )  # fmt: skip
     yield Row(name="machine", value=cores, unit="cores", n=1, note="; ".join(about))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 _NAME_WIDTH = 66
@@ -45,7 +45,10 @@ def line(row: Row) -> str:
 def write(path: Path, rows: Iterable[Row]) -> None:
     """A list of {name, value, unit, goal, met, n, note}."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = [{**asdict(row), "met": row.met} for row in rows]
+    found = [
+        {"name": row.name, "value": row.value, "unit": row.unit, "goal": row.goal, "met": row.met, "n": row.n, "note": row.note}
+        for row in rows
+    ]  # fmt: skip
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

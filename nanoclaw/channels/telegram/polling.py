@@ -133,6 +133,8 @@ class Polling:
         self._pause_s = self._settings.retry_first_s
         if not await self._take_all(updates, me):
             await self._pause(self._settings.store_pause_s)
+        elif updates:
+            await self._pause(self._settings.breath_s)
 
     async def _take_all(self, updates: Sequence[Update], me: User) -> bool:
         """Hands the updates on in order; False if one has to come again.

@@ -32,6 +32,8 @@ class TelegramSettings:
     retry_most_s: float = 30.0
     refused_retry_s: float = 60.0
     """Pause before a refused token is tried again."""
+    breath_s: float = 0.015
+    """Pause after a read that brought something: that is worked on first, and what comes meanwhile comes in one read."""
     store_pause_s: float = 1.0
     """Pause between reads while nothing can be stored."""
     private_per_min: float = 60.0
