@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,7 +47,10 @@ def new_id() -> str:
     fourth of the bytes has to be written for each new one. The other 110 bits are random.
     """
     together = zlib.crc32((time.time_ns() // _TOGETHER_NS).to_bytes(8, "big")) & 0xFFF
-    return f"{together:03x}{str(uuid.uuid4())[3:]}"
+    rest = os.urandom(15).hex()
+    # By hand: `uuid.uuid4()` takes twice as long, and would be half of what a trace call costs its caller.
+    variant = "89ab"[int(rest[12], 16) & 3]
+    return f"{together:03x}{rest[:5]}-{rest[5:9]}-4{rest[9:12]}-{variant}{rest[13:16]}-{rest[16:28]}"
 
 
 def stamp(moment: datetime) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import threading
 import time
@@ -49,10 +50,13 @@ class Model:
 
         def load() -> None:
             error: ImportError | None = None
+            gc.disable()  # nothing of the SDK is garbage, and looking for it would take a seventh of the time
             try:
                 importlib.import_module("anthropic")
             except ImportError as failed:
                 error = failed
+            gc.freeze()
+            gc.enable()
             with contextlib.suppress(RuntimeError):  # the loop may be closed by now
                 loop.call_soon_threadsafe(_settle, loaded, error)
 
