@@ -32,6 +32,10 @@ from nanoclaw.stores import Ending, NewTurn, Started
 
 Block = dict[str, Any]
 
+# With the words of idx_turns_open: SQLite does not see by itself that that index holds every waiting turn.
+_WAITING = "state IN ('running','waiting') AND state = 'waiting'"
+_SESSION = "group_folder = ? AND session_id = ?"
+
 
 class Turns:
     """The store of turns and of the conversation that they continue."""
@@ -44,7 +48,7 @@ class Turns:
     async def waiting(self, chat_id: ChatId) -> list[Turn]:
         """Turns of this chat that were begun and are to go on, tasks first, oldest first."""
         sql = (
-            f"SELECT {rows.TURN} FROM turns WHERE chat_jid = ? AND state = 'waiting'"  # noqa: S608 - our own text
+            f"SELECT {rows.TURN} FROM turns WHERE chat_jid = ? AND {_WAITING}"  # noqa: S608 - our own text
             " ORDER BY kind = 'messages', started_at"
         )
         return await self._reader.call(lambda c: [rows.turn(r) for r in c.execute(sql, (chat_id,))])
@@ -70,7 +74,7 @@ class Turns:
         return await self._reader.call(work)
 
     async def waiting_chats(self) -> list[ChatId]:
-        sql = "SELECT DISTINCT chat_jid FROM turns WHERE state = 'waiting'"
+        sql = f"SELECT DISTINCT chat_jid FROM turns WHERE {_WAITING}"  # noqa: S608 - our own text
         return await self._reader.call(lambda c: [ChatId(r[0]) for r in c.execute(sql)])
 
     async def begin(self, new: NewTurn, run_id: RunId, now: datetime) -> Started | None:
@@ -274,7 +278,7 @@ def close_turn(c: sqlite3.Connection, trace: TraceWriter, turn: Turn, ending: En
         c.execute("DELETE FROM transcript WHERE turn_id = ?", (turn.id,))
         _refused(c, turn)
     elif ending.state in ("answered", "silent"):
-        c.execute("UPDATE sessions SET refusals = 0 WHERE session_id = ?", (turn.session_id,))
+        c.execute(f"UPDATE sessions SET refusals = 0 WHERE {_SESSION}", _session(turn))  # noqa: S608 - our own text
     if turn.occurrence_id:
         occurrences.close(c, turn.occurrence_id, ending.state, ending.reason, ending.entry, now)
     _close_action(c, trace, turn, ending, now)
@@ -304,8 +308,13 @@ def _close_action(
 
 def _refused(c: sqlite3.Connection, turn: Turn) -> None:
     """Two turns in a row that the API refused: the conversation itself is at fault, the next turn starts a fresh one."""
-    c.execute("UPDATE sessions SET refusals = refusals + 1 WHERE session_id = ?", (turn.session_id,))
-    c.execute("DELETE FROM sessions WHERE session_id = ? AND refusals >= 2", (turn.session_id,))
+    c.execute(f"UPDATE sessions SET refusals = refusals + 1 WHERE {_SESSION}", _session(turn))  # noqa: S608 - our own text
+    c.execute(f"DELETE FROM sessions WHERE {_SESSION} AND refusals >= 2", _session(turn))  # noqa: S608 - our own text
+
+
+def _session(turn: Turn) -> tuple[Folder, SessionId]:
+    """For `_SESSION`: by its key, and only if the group has not begun another one meanwhile."""
+    return turn.folder, turn.session_id
 
 
 def _free_follow_ups(c: sqlite3.Connection, turn_id: TurnId) -> None:

@@ -104,7 +104,6 @@ async def test_a_follow_up_that_was_never_offered_cannot_be_accepted(siege: Sieg
         ("empty", "line after line that changes nothing"),
         ("acks", "line after line that changes nothing"),
         ("repeats", "line after line that changes nothing"),
-        ("growing_acks", "it acknowledges frame"),
     ],
 )
 async def test_a_flood_ends_the_run_while_others_are_served(siege: Siege, kind: str, said: str) -> None:
@@ -116,6 +115,10 @@ async def test_a_flood_ends_the_run_while_others_are_served(siege: Siege, kind: 
     await siege.house.until(lambda: said in siege.reason(text), what=lambda: siege.reason(text))
     siege.house.tell("/stop telegram_mallory")
     assert await siege.house.outcome(text) in ("cancelled", "failed")
+
+
+async def test_an_acknowledgement_of_what_was_never_sent_ends_the_run(siege: Siege) -> None:
+    assert "it acknowledges frame" in await siege.doomed("flood", siege.mallory, kind="growing_acks")
 
 
 async def test_shouting_on_the_other_stream_fills_neither_disk_nor_log(siege: Siege) -> None:
