@@ -30,6 +30,7 @@ from nanoclaw.ports import (
     Command,
     Migration,
     PartToSend,
+    PlainChannel,
     Plugin,
     PluginHost,
     PluginOffers,
@@ -67,7 +68,7 @@ class InstantApp(App):
         return commands.table(self._deps())[name]
 
 
-class DirectChannel:
+class DirectChannel(PlainChannel):
     """A chat service inside of this process: `receiver` is the gate, `sent` hears of each message that goes out."""
 
     name = "bench"

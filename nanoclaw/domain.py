@@ -22,6 +22,8 @@ ActionId = NewType("ActionId", str)
 OutboxId = NewType("OutboxId", str)
 TaskId = NewType("TaskId", str)
 OccurrenceId = NewType("OccurrenceId", str)
+AskId = NewType("AskId", int)
+"""Counted up from 1: a person types it, `/yes 3`."""
 
 Outcome = Literal["open", "answered", "silent", "ignored", "refused", "failed", "cancelled"]
 Disposition = Literal["stored", "command", "dropped", "unregistered", "duplicate"]
@@ -30,6 +32,9 @@ PartState = Literal["queued", "sending", "sent", "uncertain", "failed"]
 TurnState = Literal["running", "waiting", "answered", "silent", "failed", "cancelled"]
 """`waiting`: between two tries, or held by an outage; its messages stay `open`."""
 TurnKind = Literal["messages", "occurrence"]
+AttachmentKind = Literal["image", "document", "audio", "voice", "video", "other"]
+AttachmentState = Literal["waiting", "kept", "failed"]
+AskState = Literal["open", "yes", "no", "expired", "withdrawn"]
 TaskStatus = Literal["active", "paused", "completed", "failed"]
 ScheduleType = Literal["once", "interval", "cron"]
 OccurrenceState = Literal["planned", "running", "done", "failed", "skipped", "missed", "deleted"]
@@ -82,6 +87,41 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that came with a message, not fetched yet."""
+
+    kind: AttachmentKind
+    ref: str
+    """The channel's own reference, good for `Channel.fetch` also after a restart."""
+    name: str | None = None
+    """As its sender calls it: shown, never used as a path."""
+    mime: str | None = None
+    size_bytes: int | None = None
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAttachment(Attachment):
+    """An attachment as the store knows it."""
+
+    id: int
+    state: AttachmentState
+    path: str | None = None
+    """Of a kept one: below the group's folder, `attachments/<name of our own>`."""
+    problem: str | None = None
+    """Why there is no file, in words for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """Offered below a message where the service can; pressing it is typing the command."""
+
+    label: str
+    command: str
+    """`/yes 3`; at most 60 bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
     """One message as a channel delivers it to the gate. `message_id` is unique for (chat_id, sender)."""
 
@@ -102,6 +142,12 @@ class Inbound:
     quote: Quote | None = None
     thread: str | None = None
     cursor: Cursor | None = None
+    attachments: tuple[Attachment, ...] = ()
+    """`text` names each of them in brackets already (`[photo]`, `[Voice message, 0:12]`), after the caption."""
+    caption: str | None = None
+    """What the sender wrote beside the attachments, alone: a command may stand in it. None: `text` is all there is."""
+    edit_of: str | None = None
+    """The service's id of the message that this one is a new version of; `message_id` is then `<that>:edit:<when>`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +165,8 @@ class Group:
     """False for a private chat between the owner and the assistant."""
     container_config: str | None = None
     """JSON: extra folders and the network of its container, as `mount_rules` reads it."""
+    ask_tools: tuple[str, ...] = ()
+    """Host tools that its agents may use only after an owner's yes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +187,7 @@ class StoredMessage:
     mentions_me: bool = False
     quote: Quote | None = None
     thread: str | None = None
+    attachments: tuple[KeptAttachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +226,13 @@ class OutboxEntry:
     reply_to: str | None = None
     """The service's id of the message that this one answers."""
     edit_of: OutboxId | None = None
+    """kind `edit`: this entry's text takes the place of what that entry showed (a live answer becomes the answer)."""
     spool_path: str | None = None
+    """kind `file`, `picture`: the name of a file in `data/spool`, there until the entry is sent or failed."""
+    file_name: str | None = None
+    """What the receiver sees."""
+    mime: str | None = None
+    buttons: tuple[Button, ...] = ()
     turn_id: TurnId | None = None
     occurrence_id: OccurrenceId | None = None
     action_id: ActionId | None = None
@@ -215,6 +270,22 @@ class Task:
     context_mode: Literal["group", "isolated"] = "isolated"
     kind: str = "prompt"
     """`prompt` runs an agent; other kinds belong to plugins and run on the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A question of the program to an owner, held until it is answered or expires."""
+
+    id: AskId
+    kind: str
+    """Who carries the answer out: `register`, `host_tool`; a plugin's own."""
+    question: str
+    chat_id: ChatId | None
+    """What it is about, if that is a chat."""
+    payload: dict[str, Any]
+    state: AskState
+    created_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,3 +49,11 @@ class SendPermanentError(SendError):
 
 class SendUncertainError(SendError):
     """The request was written and no answer came: it may or may not have been sent."""
+
+
+class FetchError(NanoclawError):
+    """An attachment could not be fetched. `final`: another try would end the same way (gone, too large, refused)."""
+
+    def __init__(self, message: str, *, final: bool, safe: str | None = None) -> None:
+        super().__init__(message, safe=safe)
+        self.final = final

@@ -12,7 +12,7 @@ import structlog
 
 from nanoclaw import routing
 from nanoclaw.directory import Directory
-from nanoclaw.domain import ChatId, Group, Inbound, Lane, OutboxEntry, new_id
+from nanoclaw.domain import ChatId, Cursor, Group, Inbound, Lane, OutboxEntry, new_id
 from nanoclaw.errors import NanoclawError, SendError, StoreUnavailableError
 from nanoclaw.ports import Answer, Channel, Clock, Command, Invocation, PartToSend, Tx
 from nanoclaw.stores import MailboxStore
@@ -89,6 +89,15 @@ class Gate:
         elif await self._mailbox.store(inbound, owner=owner, now=now) == "stored":
             self._stored(inbound)
         log.debug("gate.received", chat=inbound.chat_id, ms=round((time.perf_counter() - started) * 1000, 2))
+
+    async def moved(self, old: ChatId, new: ChatId, cursor: Cursor | None = None) -> None:
+        """The chat goes on under its new id, with its group, its tasks and what waits in it."""
+        await self._mailbox.moved(old, new, cursor, self._clock.now())
+        await self._directory.reload()
+        await self._changed()
+
+    async def seen(self, channel: str, chat_id: ChatId, name: str, *, is_group: bool) -> None:
+        await self._mailbox.seen(channel, chat_id, name, is_group=is_group, now=self._clock.now())
 
     def _typed(self, inbound: Inbound, group: Group | None) -> routing.Typed | None:
         if inbound.from_me or inbound.from_bot:

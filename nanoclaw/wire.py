@@ -77,6 +77,8 @@ class FollowUp(Frame):
     type: ClassVar[str] = "follow_up"
     turn: str
     text: str
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    """Images that came with it, as the Messages API takes them; they stand before the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from nanoclaw.cli.lines import in_thread, lines_of
 from nanoclaw.cli.notify import notify
 from nanoclaw.cli.run import serve
 from nanoclaw.cli.screen import printable
-from nanoclaw.domain import ChatId, Inbound, new_id
+from nanoclaw.domain import ChatId, Cursor, Inbound, new_id
 from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.home import Home
 from nanoclaw.ports import PartToSend
@@ -140,6 +140,12 @@ class World:
 
     async def make_code(self) -> str:
         return "482913"
+
+    async def moved(self, old: ChatId, new: ChatId, cursor: Cursor | None = None) -> None:
+        raise NotImplementedError
+
+    async def seen(self, channel: str, chat_id: ChatId, name: str, *, is_group: bool) -> None:
+        raise NotImplementedError
 
     async def receive(self, inbound: Inbound) -> None:
         if self.full:

@@ -44,6 +44,9 @@ NAMES: tuple[EnvName, ...] = (
     EnvName("LOG_LEVEL", "log", "level"),
     EnvName("TELEGRAM_BOT_TOKEN", "telegram", "token"),
     EnvName("TELEGRAM_BASE_URL", "telegram", "base_url"),
+    EnvName("SLACK_BOT_TOKEN", "slack", "bot_token"),
+    EnvName("SLACK_APP_TOKEN", "slack", "app_token"),
+    EnvName("SLACK_BASE_URL", "slack", "base_url"),
     EnvName("NANOCLAW_TEST_CLOCK", "", "test_clock", File()),
 )
 HOME_NAME = "NANOCLAW_HOME"

@@ -31,6 +31,11 @@ ANTHROPIC_URL = "https://api.anthropic.com"
 
 _TOKEN_HINT = "a bot token reads like 123456789:AAH…; copy it again from @BotFather"  # noqa: S105 - no token, its shape
 
+_SLACK_HINT = "a bot token begins with xoxb-; Slack shows it under OAuth & Permissions"
+_SLACK_APP_HINT = (
+    "an app-level token begins with xapp-; Slack shows it under Basic Information, with connections:write"
+)
+
 
 def _secret(rule: Key) -> dict[str, Any]:
     """Marks a field that comes from the environment or from `.env` alone."""
@@ -168,9 +173,86 @@ class TelegramSettings:
     """The same for one group."""
     refused_retry_s: float = field(default=60.0, metadata={"rule": Seconds()})
     """The pause before a token that was refused is tried again."""
+    live_private: bool = field(default=True, metadata={"rule": Switch()})
+    """In private chats an answer can be read while it is written, as a draft."""
+    live_groups: bool = field(default=False, metadata={"rule": Switch()})
+    """In groups too, as a message that is edited; each edit counts against `group_per_min`."""
     token: Secret | None = field(
         default=None, metadata=_secret(Key(shape=r"[0-9]+:[A-Za-z0-9_-]{8,}", hint=_TOKEN_HINT))
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackSettings:
+    """`[slack]`: on as soon as there are both tokens. Socket Mode: no address of ours has to be reachable."""
+
+    base_url: str = field(default="https://slack.com", metadata={"rule": Url()})
+    """The root of the Web API server; `/api/<method>` is below it."""
+    chat_per_min: int = field(default=55, metadata={"rule": Whole(low=1, high=60_000)})
+    """Messages that leave for one channel in a minute, in the long run."""
+    live_threads: bool = field(default=False, metadata={"rule": Switch()})
+    """In threads an answer can be read while it is written, as a message that is edited."""
+    history_days: float = field(default=7.0, metadata={"rule": Number(low=0.01, high=365)})
+    """How far back a reconnect looks for messages that were missed."""
+    ping_interval_s: float = field(default=10.0, metadata={"rule": Seconds(low=0.05, high=120)})
+    refused_retry_s: float = field(default=60.0, metadata={"rule": Seconds()})
+    """The pause before tokens that were refused are tried again."""
+    bot_token: Secret | None = field(
+        default=None, metadata=_secret(Key(shape=r"xoxb-[A-Za-z0-9-]+", hint=_SLACK_HINT))
+    )
+    app_token: Secret | None = field(
+        default=None, metadata=_secret(Key(shape=r"xapp-[A-Za-z0-9-]+", hint=_SLACK_APP_HINT))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatsAppSettings:
+    """`[whatsapp]`: needs the extra `nanoclaw[whatsapp]`."""
+
+    enabled: bool = field(default=False, metadata={"rule": Switch()})
+    own_number: bool = field(default=False, metadata={"rule": Switch()})
+    """true: the assistant has a number of its own. false: it shares its owner's, and signs with `Andy: `."""
+    per_min: int = field(default=20, metadata={"rule": Whole(low=1, high=6000)})
+    """Messages that leave for one chat in a minute, in the long run."""
+    link_timeout_s: float = field(default=160.0, metadata={"rule": Seconds()})
+    """How long a QR code or a pairing code is offered."""
+    answer_timeout_s: float = field(default=60.0, metadata={"rule": Seconds()})
+    """WhatsApp's part of the program is started again if it does not answer for so long."""
+    restart_delays_s: tuple[float, ...] = field(
+        default=(1.0, 5.0, 30.0, 120.0, 600.0), metadata={"rule": SecondsList()}
+    )
+    """Pauses before WhatsApp's part is started again; the last one repeats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentSettings:
+    """`[attachments]`: files in both directions."""
+
+    max_mb: int = field(default=20, metadata={"rule": Whole(low=1, high=2000)})
+    """A larger file is not fetched, and the agent is told so."""
+    image_edge_px: int = field(default=1568, metadata={"rule": Whole(low=64, high=8000)})
+    """The longer edge of an image as the model sees it; larger ones are scaled down."""
+    text_kb: int = field(default=200, metadata={"rule": Whole(low=1, high=10_000)})
+    """As much of a document's text is shown to the agent; the file itself is in its folder."""
+    fetch_timeout_s: float = field(default=60.0, metadata={"rule": Seconds()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskSettings:
+    """`[asks]`: questions to the owner."""
+
+    expires_after_s: float = field(default=86400.0, metadata={"rule": Seconds()})
+    max_held: int = field(default=20, metadata={"rule": Whole(low=0, high=1000)})
+    """Messages of unknown chats that are held at the same time; 0: nobody is asked about unknown chats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSettings:
+    """`[alerts]`: when the program speaks up about itself."""
+
+    channel_down_s: float = field(default=300.0, metadata={"rule": Seconds()})
+    """A channel that is not up for so long is told over another one; one that needs the owner, at once."""
+    check_s: float = field(default=15.0, metadata={"rule": Seconds(low=0.05, high=3600)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +302,11 @@ class Settings:
     orchestrator: OrchestratorSettings = field(default_factory=OrchestratorSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     telegram: TelegramSettings = field(default_factory=TelegramSettings)
+    slack: SlackSettings = field(default_factory=SlackSettings)
+    whatsapp: WhatsAppSettings = field(default_factory=WhatsAppSettings)
+    attachments: AttachmentSettings = field(default_factory=AttachmentSettings)
+    asks: AskSettings = field(default_factory=AskSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     tasks: TaskSettings = field(default_factory=TaskSettings)
     trace: TraceSettings = field(default_factory=TraceSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -265,6 +352,11 @@ SECTIONS: Mapping[str, type[Any]] = {
     "orchestrator": OrchestratorSettings,
     "delivery": DeliverySettings,
     "telegram": TelegramSettings,
+    "slack": SlackSettings,
+    "whatsapp": WhatsAppSettings,
+    "attachments": AttachmentSettings,
+    "asks": AskSettings,
+    "alerts": AlertSettings,
     "tasks": TaskSettings,
     "trace": TraceSettings,
     "log": LogSettings,

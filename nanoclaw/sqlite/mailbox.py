@@ -118,6 +118,21 @@ class Mailbox:
 
         return await self._writer.do(work)
 
+    async def moved(self, old: ChatId, new: ChatId, cursor: Cursor | None, now: datetime) -> None:
+        """A registered chat, and whatever is open in it, continues under its new id; nothing if that was done before."""
+
+        def work(c: sqlite3.Connection) -> None:
+            _set_cursor(c, cursor, now)
+            people.move_chat(c, old, new)
+
+        await self._writer.do(work)
+
+    async def seen(self, channel: str, chat_id: ChatId, name: str, *, is_group: bool, now: datetime) -> None:
+        """The chat's name; its time is that of the last message."""
+        await self._writer.do(
+            lambda c: people.name_chat(c, chat_id, name, channel, is_group=is_group, at=now)
+        )
+
     async def open_chats(self) -> list[ChatId]:
         """Every chat with an open message: the safety poll's one question, answered by a partial index."""
         sql = "SELECT DISTINCT chat_jid FROM messages WHERE outcome = 'open'"

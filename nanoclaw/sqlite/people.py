@@ -124,6 +124,22 @@ def seen_chat(c: sqlite3.Connection, inbound: Inbound) -> None:
     )
 
 
+def name_chat(
+    c: sqlite3.Connection, chat_id: str, name: str, channel: str, *, is_group: bool, at: datetime
+) -> None:
+    """A chat that exists; one that we know keeps the time of its last message."""
+    c.execute(
+        "INSERT INTO chats (jid, name, last_message_time, channel, is_group) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (jid) DO UPDATE SET name = excluded.name, is_group = excluded.is_group",
+        (chat_id, name, stamp(at), channel, int(is_group)),
+    )
+
+
+def move_chat(c: sqlite3.Connection, old: str, new: str) -> None:
+    """Everything that goes on in a chat continues under its new id."""
+    raise NotImplementedError
+
+
 def all_groups(c: sqlite3.Connection) -> list[Group]:
     sql = f"SELECT {rows.GROUP} FROM registered_groups g ORDER BY g.is_main DESC, g.name"  # noqa: S608 - our own text
     return [rows.group(row) for row in c.execute(sql)]

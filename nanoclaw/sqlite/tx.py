@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from nanoclaw.domain import (
     Action,
+    Ask,
     ChatId,
     Event,
+    EventId,
     Folder,
     Group,
     Inbound,
@@ -138,6 +140,17 @@ class SqliteTx:
         sql = f"SELECT {rows.MESSAGE} FROM messages WHERE {where} AND outcome != 'open' ORDER BY seq DESC LIMIT 1"  # noqa: S608 - our own text
         row: tuple[Any, ...] | None = self._c.execute(sql, (value,)).fetchone()
         return row
+
+    def ask(
+        self,
+        kind: str,
+        question: str,
+        payload: Mapping[str, Any],
+        *,
+        about: ChatId | None = None,
+        event: EventId | None = None,
+    ) -> Ask:
+        raise NotImplementedError
 
     def new_session(self, folder: Folder) -> None:
         self._c.execute("DELETE FROM sessions WHERE group_folder = ?", (folder,))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from nanoclaw.domain import ChatId, Inbound
+from nanoclaw.domain import ChatId, Cursor, Inbound
 from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.ports import PartToSend
 
@@ -31,6 +31,12 @@ class Gate:
     @property
     def texts(self) -> list[str]:
         return [message.text for message in self.stored]
+
+    async def moved(self, old: ChatId, new: ChatId, cursor: Cursor | None = None) -> None:
+        raise NotImplementedError
+
+    async def seen(self, channel: str, chat_id: ChatId, name: str, *, is_group: bool) -> None:
+        raise NotImplementedError
 
     async def receive(self, inbound: Inbound) -> None:
         self.offered.append(inbound)

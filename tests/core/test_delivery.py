@@ -13,7 +13,7 @@ import pytest
 from nanoclaw.delivery import REPEAT_LABEL, Delivery, DeliverySettings, channel_by_prefix
 from nanoclaw.domain import Action, ChatId, OutboxEntry, OutboxPart, ToolCall
 from nanoclaw.errors import SendPermanentError, SendRetryError, SendUncertainError, StoreUnavailableError
-from nanoclaw.ports import Capabilities, Channel, PartToSend
+from nanoclaw.ports import Capabilities, Channel, PartToSend, PlainChannel
 from nanoclaw.sqlite.outbox import Outbox
 from tests.sqlite.vault import FAMILY, NOW, Vault, after_a_kill, entry, opened
 
@@ -21,7 +21,7 @@ OTHER = ChatId("tg:8")
 SETTINGS = DeliverySettings(retry_delays_s=(0.001,), store_pause_s=0.001)
 
 
-class Pigeon:
+class Pigeon(PlainChannel):
     """A channel that splits at `|` and fails as it is told."""
 
     name = "pigeon"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from nanoclaw.domain import ChatId
-from nanoclaw.ports import Capabilities, Channel, ChannelHealth, PartToSend, Receiver
+from nanoclaw.ports import Capabilities, Channel, ChannelHealth, PartToSend, PlainChannel, Receiver
 from nanoclaw.presence import Presence, PresenceSettings
 
 from .virtual_time import play
@@ -14,7 +14,7 @@ CHAT = ChatId("tg:1")
 SETTINGS = PresenceSettings(typing_renew_s=4.0, typing_after_s=0.1, receipt_after_s=2.0)
 
 
-class Watched:
+class Watched(PlainChannel):
     """A channel that notes when it showed what."""
 
     name = "watched"

@@ -1,6 +1,8 @@
 CREATE TABLE action_log(id TEXT PRIMARY KEY, timestamp DATETIME DEFAULT CURRENT_TIMESTAMP, triggered_by TEXT REFERENCES event_log(id), action_type TEXT NOT NULL, target TEXT, content TEXT, tool_calls TEXT, turn_id TEXT, failed INTEGER NOT NULL DEFAULT 0);
 
-CREATE TABLE asks(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, chat_jid TEXT, question TEXT NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'open', created_at TEXT NOT NULL, expires_at TEXT, answered_by TEXT, answered_at TEXT, answer TEXT);
+CREATE TABLE asks(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, chat_jid TEXT, question TEXT NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'open', created_at TEXT NOT NULL, expires_at TEXT, answered_by TEXT, answered_at TEXT, answer TEXT, payload TEXT, outbox_key TEXT);
+
+CREATE TABLE attachments(id INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL REFERENCES messages(seq)ON DELETE CASCADE, n INTEGER NOT NULL, kind TEXT NOT NULL CHECK(kind IN('image', 'document', 'audio', 'voice', 'video', 'other')), name TEXT, mime TEXT, size_bytes INTEGER, duration_s REAL, ref TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'waiting' CHECK(state IN('waiting', 'kept', 'failed')), path TEXT, problem TEXT, fetched_at TEXT, UNIQUE(seq, n));
 
 CREATE TABLE attempts(occurrence_id TEXT NOT NULL REFERENCES occurrences(id)ON DELETE CASCADE, attempt INTEGER NOT NULL, turn_id TEXT, started_at TEXT NOT NULL, ended_at TEXT, state TEXT NOT NULL, error TEXT, PRIMARY KEY(occurrence_id, attempt))WITHOUT ROWID;
 
@@ -18,7 +20,7 @@ CREATE TABLE messages(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, c
 
 CREATE TABLE occurrences(id TEXT PRIMARY KEY, task_id TEXT NOT NULL, group_folder TEXT NOT NULL, chat_jid TEXT NOT NULL, due TEXT NOT NULL, state TEXT NOT NULL CHECK(state IN('planned', 'running', 'done', 'failed', 'skipped', 'missed', 'deleted')), event_id TEXT, claimed_at TEXT, ended_at TEXT, reason TEXT, UNIQUE(task_id, due));
 
-CREATE TABLE outbox(ord INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL UNIQUE, chat_jid TEXT NOT NULL, lane TEXT NOT NULL CHECK(lane IN('command', 'conversation')), kind TEXT NOT NULL DEFAULT 'text', thread TEXT, reply_to TEXT, edit_of TEXT, spool_path TEXT, text TEXT NOT NULL, turn_id TEXT, occurrence_id TEXT, action_id TEXT, created_at TEXT NOT NULL, due TEXT, expires TEXT, state TEXT NOT NULL DEFAULT 'queued' CHECK(state IN('queued', 'sending', 'sent', 'failed')), done_at TEXT);
+CREATE TABLE outbox(ord INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL UNIQUE, chat_jid TEXT NOT NULL, lane TEXT NOT NULL CHECK(lane IN('command', 'conversation')), kind TEXT NOT NULL DEFAULT 'text', thread TEXT, reply_to TEXT, edit_of TEXT, spool_path TEXT, text TEXT NOT NULL, turn_id TEXT, occurrence_id TEXT, action_id TEXT, created_at TEXT NOT NULL, due TEXT, expires TEXT, state TEXT NOT NULL DEFAULT 'queued' CHECK(state IN('queued', 'sending', 'sent', 'failed')), done_at TEXT, file_name TEXT, mime TEXT, buttons TEXT);
 
 CREATE TABLE outbox_parts(outbox_id TEXT NOT NULL REFERENCES outbox(id)ON DELETE CASCADE, part INTEGER NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL CHECK(state IN('queued', 'sending', 'sent', 'uncertain', 'failed')), attempts INTEGER NOT NULL DEFAULT 0, platform_id TEXT, error TEXT, next_try TEXT, sent_at TEXT, PRIMARY KEY(outbox_id, part))WITHOUT ROWID;
 
@@ -26,7 +28,7 @@ CREATE TABLE pairing_codes(code_hash TEXT PRIMARY KEY, created_at TEXT NOT NULL,
 
 CREATE TABLE people(id TEXT PRIMARY KEY, channel TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL, added_at TEXT NOT NULL)WITHOUT ROWID;
 
-CREATE TABLE registered_groups(jid TEXT PRIMARY KEY, name TEXT NOT NULL, folder TEXT NOT NULL UNIQUE, trigger_pattern TEXT NOT NULL, added_at TEXT NOT NULL, container_config TEXT, requires_trigger INTEGER DEFAULT 1, is_main INTEGER DEFAULT 0, cursor_seq INTEGER NOT NULL DEFAULT 0, owner_seen_at TEXT);
+CREATE TABLE registered_groups(jid TEXT PRIMARY KEY, name TEXT NOT NULL, folder TEXT NOT NULL UNIQUE, trigger_pattern TEXT NOT NULL, added_at TEXT NOT NULL, container_config TEXT, requires_trigger INTEGER DEFAULT 1, is_main INTEGER DEFAULT 0, cursor_seq INTEGER NOT NULL DEFAULT 0, owner_seen_at TEXT, ask_tools TEXT);
 
 CREATE TABLE router_state(key TEXT PRIMARY KEY, value TEXT NOT NULL)WITHOUT ROWID;
 
@@ -62,11 +64,17 @@ CREATE INDEX idx_action_log_triggered_by ON action_log(triggered_by);
 
 CREATE INDEX idx_action_log_turn ON action_log(turn_id)WHERE turn_id IS NOT NULL;
 
+CREATE INDEX idx_asks_chat ON asks(chat_jid, kind);
+
+CREATE INDEX idx_asks_open ON asks(expires_at)WHERE state = 'open';
+
 CREATE INDEX idx_chats_last ON chats(last_message_time);
 
 CREATE INDEX idx_event_log_parent ON event_log(parent)WHERE parent IS NOT NULL;
 
 CREATE INDEX idx_event_log_timestamp ON event_log(timestamp);
+
+CREATE INDEX idx_held_messages_ask ON held_messages(ask_id);
 
 CREATE INDEX idx_messages_chat ON messages(chat_jid, seq);
 

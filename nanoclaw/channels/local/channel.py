@@ -29,7 +29,7 @@ from nanoclaw.channels.local.outbound import Terminal, Terminals
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.formatting import split
-from nanoclaw.ports import Capabilities, ChannelHealth, Clock, PartToSend, Receiver
+from nanoclaw.ports import Capabilities, ChannelHealth, Clock, PartToSend, PlainChannel, Receiver
 
 _PART_CHARACTERS = 100_000
 _SETTLED_POLL_S = 0.1
@@ -37,7 +37,7 @@ _SETTLED_POLL_S = 0.1
 _log = structlog.get_logger()
 
 
-class LocalChannel:
+class LocalChannel(PlainChannel):
     """The terminal's end of the service. Each connection is served by one task."""
 
     name = "local"

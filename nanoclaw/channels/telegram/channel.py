@@ -13,7 +13,7 @@ from nanoclaw.channels.telegram.standing import Standing
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import SendRetryError
 from nanoclaw.formatting import split, utf16_len
-from nanoclaw.ports import Capabilities, ChannelHealth, Clock, PartToSend, Receiver
+from nanoclaw.ports import Capabilities, ChannelHealth, Clock, PartToSend, PlainChannel, Receiver
 
 if TYPE_CHECKING:
     from nanoclaw.channels.telegram.api import BotApi
@@ -25,7 +25,7 @@ PART_UNITS = 4000
 """Telegram takes 4096 UTF-16 units; the rest is for the label of a repeat."""
 
 
-class TelegramChannel:
+class TelegramChannel(PlainChannel):
     """One bot. Reads in one task of its own; sends in the tasks of those who send."""
 
     name = "telegram"

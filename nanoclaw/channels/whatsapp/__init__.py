@@ -1,0 +1,1 @@
+"""WhatsApp, through a child process that owns the library."""

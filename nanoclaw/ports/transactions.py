@@ -1,0 +1,84 @@
+"""One write transaction, as commands, host tools and plugins see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from nanoclaw.domain import (
+    Action,
+    Ask,
+    ChatId,
+    Event,
+    EventId,
+    Folder,
+    Group,
+    OutboxEntry,
+    StoredMessage,
+    Task,
+    TaskId,
+    TaskStatus,
+    ToolCall,
+    TurnId,
+)
+
+
+class Tx(Protocol):
+    """One write transaction, seen by what commands, host tools and plugins may do in it. Synchronous on purpose:
+
+    it runs in the writer's thread, whole or not at all. Events and actions are written in it, too.
+    """
+
+    now: datetime
+
+    def group(self, chat_id: ChatId) -> Group | None: ...
+    def groups(self) -> list[Group]: ...
+    def add_group(self, group: Group) -> None:
+        """Raises BadInputError if the chat or the folder is taken; never touches what is there."""
+        ...
+
+    def find_task(self, ref: str, folder: Folder | None = None) -> Task | list[Task] | None:
+        """By id, by a unique prefix of 4 characters or more; a list when several match. `folder` limits the search."""
+        ...
+
+    def tasks(self, folder: Folder | None = None) -> list[Task]: ...
+    def add_task(self, task: Task) -> None: ...
+    def set_task(self, task_id: TaskId, *, status: TaskStatus, next_run: datetime | None) -> None: ...
+    def delete_task(self, task_id: TaskId) -> None:
+        """The task and its run logs; its occurrences stay, as `deleted`."""
+        ...
+
+    def cancel(self, chat_id: ChatId) -> tuple[list[TurnId], int]:
+        """Ends the chat's open turns and messages as `cancelled`; the turns that ran, and how many messages."""
+        ...
+
+    def retry(self, ref: str) -> StoredMessage | str:
+        """Opens a failed message again (by number, or by the id of its turn); a sentence when that cannot be."""
+        ...
+
+    def ask(
+        self,
+        kind: str,
+        question: str,
+        payload: Mapping[str, Any],
+        *,
+        about: ChatId | None = None,
+        event: EventId | None = None,
+    ) -> Ask:
+        """Puts a question to the owners, in main, with `/yes N` and `/no N`; kept until answered or expired."""
+        ...
+
+    def new_session(self, folder: Folder) -> None: ...
+    def put(self, entry: OutboxEntry) -> bool:
+        """Stores an outbox entry; False if its key is known already."""
+        ...
+
+    def log(self, *rows: Event | Action | ToolCall) -> None: ...
+    def silence_turn(self, turn_id: TurnId) -> None:
+        """The turn may end without a reply."""
+        ...
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """For a plugin's own tables."""
+        ...
