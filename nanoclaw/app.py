@@ -18,7 +18,7 @@ from nanoclaw import __version__, commands, host_tools
 from nanoclaw.channels.local.channel import LocalChannel
 from nanoclaw.commands.deps import ChannelView, Deps
 from nanoclaw.config import Settings
-from nanoclaw.delivery import Delivery, DeliverySettings, channel_by_prefix
+from nanoclaw.delivery import Delivery, DeliverySettings, channel_by_owner
 from nanoclaw.directory import Directory
 from nanoclaw.disk_guard import DiskGuard, Fill
 from nanoclaw.domain import (
@@ -328,7 +328,7 @@ class App:
 
     def _build_core(self) -> None:
         settings, agents = self.settings, self.settings.agents
-        self.channel_of = channel_by_prefix(self.channels)
+        self.channel_of = channel_by_owner(self.channels)
         self.delivery = Delivery(
             store=self.store.outbox,
             channel_of=self.channel_of,

@@ -308,10 +308,10 @@ class _NotSent:
     call: ToolCall
 
 
-def channel_by_prefix(channels: Mapping[str, Channel]) -> Callable[[ChatId], Channel | None]:
+def channel_by_owner(channels: Mapping[str, Channel]) -> Callable[[ChatId], Channel | None]:
     """Finds the channel that owns a chat id."""
 
     def find(chat_id: ChatId) -> Channel | None:
-        return next((channel for channel in channels.values() if chat_id.startswith(channel.prefix)), None)
+        return next((channel for channel in channels.values() if channel.owns(chat_id)), None)
 
     return find

@@ -101,11 +101,16 @@ class PartToSend:
 
 
 class Channel(Protocol):
-    """One chat service. Owns every chat id that starts with `prefix`."""
+    """One chat service."""
 
     name: str
     prefix: str
+    """How its chat ids begin; "" if they have no common beginning."""
     capabilities: Capabilities
+
+    def owns(self, chat_id: ChatId) -> bool:
+        """Whether this is the id of one of its chats."""
+        ...
 
     async def start(self, receiver: Receiver) -> None:
         """Returns when the channel is up, retrying, or down with its reason; never raises for what the service does."""
@@ -160,6 +165,11 @@ class Channel(Protocol):
 
 class PlainChannel:
     """What a service that can do little does; to be inherited by an adapter that implements `Channel`."""
+
+    prefix = ""
+
+    def owns(self, chat_id: ChatId) -> bool:
+        return bool(self.prefix) and chat_id.startswith(self.prefix)
 
     async def find_sent(self, part: PartToSend) -> str | None:
         return None
