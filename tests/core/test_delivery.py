@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nanoclaw.delivery import REPEAT_LABEL, Delivery, DeliverySettings, channel_by_prefix
+from nanoclaw.delivery import REPEAT_LABEL, Delivery, DeliverySettings, channel_by_owner
 from nanoclaw.domain import Action, ChatId, OutboxEntry, OutboxPart, ToolCall
 from nanoclaw.errors import SendPermanentError, SendRetryError, SendUncertainError, StoreUnavailableError
 from nanoclaw.ports import Capabilities, Channel, PartToSend, PlainChannel
@@ -130,7 +130,7 @@ async def post(
     channels: dict[str, Channel] = {"pigeon": pigeon}  # type: ignore[dict-item]  # what delivery uses of one
     delivery = Delivery(
         store=store,
-        channel_of=channel_by_prefix(channels),
+        channel_of=channel_by_owner(channels),
         clock=vault.clock,
         settings=settings,
         tell_main=tell_main,
