@@ -18,6 +18,7 @@ from bench import instant_agent
 from bench.homes import SystemClock
 from nanoclaw import commands, config, log
 from nanoclaw.app import App
+from nanoclaw.app.agents import Quarters
 from nanoclaw.cli.run import serve, settle_in
 from nanoclaw.domain import ChatId, Inbound
 from nanoclaw.home import Home
@@ -60,8 +61,8 @@ class InstantApp(App):
         super().__init__(settings, home, clock=SystemClock(), masker=masker, plugins=plugins, problems=())
         self._instant = runtime or ProcessRuntime(program=(str(Path(instant_agent.__file__)),))
 
-    async def _choose_runtime(self, *_: object) -> AgentRuntime:
-        return self._instant
+    async def _quarters(self) -> Quarters:
+        return Quarters(runtime=self._instant)
 
     def command(self, name: str) -> Command:
         """A slash command of this service, as the gate has it."""
