@@ -37,6 +37,8 @@ AttachmentState = Literal["waiting", "kept", "failed"]
 AskState = Literal["open", "yes", "no", "expired", "withdrawn"]
 TaskStatus = Literal["active", "paused", "completed", "failed"]
 ScheduleType = Literal["once", "interval", "cron"]
+CatchUp = Literal["once", "skip", "all"]
+"""What becomes of times that passed while the service was away: one late run, none, or each of them (at most five)."""
 OccurrenceState = Literal["planned", "running", "done", "failed", "skipped", "missed", "deleted"]
 
 _TOGETHER_NS = 20_000_000
@@ -165,6 +167,8 @@ class Group:
     """False for a private chat between the owner and the assistant."""
     container_config: str | None = None
     """JSON: extra folders and the network of its container, as `mount_rules` reads it."""
+    model: str | None = None
+    """None: as the settings say."""
     ask_tools: tuple[str, ...] = ()
     """Host tools that its agents may use only after an owner's yes."""
 
@@ -270,6 +274,20 @@ class Task:
     context_mode: Literal["group", "isolated"] = "isolated"
     kind: str = "prompt"
     """`prompt` runs an agent; other kinds belong to plugins and run on the host."""
+    zone: str | None = None
+    """IANA name; None: the owner's."""
+    script: str | None = None
+    """Runs in the agent's shell before the agent; its last line says whether the agent is to be woken."""
+    workflow_id: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What a workflow was given, e.g. `{"topics": ["weather", "news"]}`."""
+    model: str | None = None
+    """None: the group's."""
+    catch_up: CatchUp = "once"
+    failures: int = 0
+    """Failed occurrences in a row."""
+    why_paused: str | None = None
+    """Set when the program paused it, in words for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ MESSAGE = """seq, chat_jid, id, sender, sender_name, content, timestamp, outcome
 TURN = """id, kind, chat_jid, group_folder, session_id, action_id, event_id, state, tries, started_at, occurrence_id,
   thread, model, silent_by_tool"""
 TASK = """id, group_folder, chat_jid, prompt, schedule_type, schedule_value, status, created_at, next_run, last_run,
-  last_result, context_mode, kind"""
+  last_result, context_mode, kind, zone, script, workflow_id, parameters, model, catch_up, failures, why_paused"""
 OUTBOX = """key, chat_jid, text, lane, kind, id, thread, reply_to, edit_of, spool_path, turn_id, occurrence_id, action_id,
   due, expires"""
 
@@ -96,6 +97,14 @@ def task(row: tuple[Any, ...]) -> Task:
         last_result=row[10],
         context_mode=row[11],
         kind=row[12],
+        zone=row[13],
+        script=row[14],
+        workflow_id=row[15],
+        parameters=json.loads(row[16]) if row[16] else {},
+        model=row[17],
+        catch_up=row[18],
+        failures=row[19],
+        why_paused=row[20],
     )
 
 

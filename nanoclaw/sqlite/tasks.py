@@ -216,10 +216,13 @@ def all_tasks(c: sqlite3.Connection, folder: Folder | None) -> list[Task]:
 def add(c: sqlite3.Connection, task: Task) -> None:
     c.execute(
         "INSERT INTO scheduled_tasks (id, group_folder, chat_jid, prompt, schedule_type, schedule_value, next_run, status,"
-        " created_at, context_mode, kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_at, context_mode, kind, zone, script, workflow_id, parameters, model, catch_up)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             task.id, task.folder, task.chat_id, task.prompt, task.schedule_type, task.schedule_value,
             stamp(task.next_run) if task.next_run else None, task.status, stamp(task.created_at), task.context_mode, task.kind,
+            task.zone, task.script, task.workflow_id, json.dumps(task.parameters) if task.parameters else None, task.model,
+            task.catch_up,
         ),
     )  # fmt: skip
 

@@ -8,6 +8,8 @@ CREATE TABLE attempts(occurrence_id TEXT NOT NULL REFERENCES occurrences(id)ON D
 
 CREATE TABLE chats(jid TEXT PRIMARY KEY, name TEXT, last_message_time TEXT, channel TEXT, is_group INTEGER DEFAULT 0);
 
+CREATE TABLE compactions(id INTEGER PRIMARY KEY AUTOINCREMENT, group_folder TEXT NOT NULL, old_session TEXT NOT NULL, new_session TEXT, reason TEXT NOT NULL, archive TEXT, messages INTEGER NOT NULL DEFAULT 0, tokens INTEGER, created_at TEXT NOT NULL);
+
 CREATE TABLE event_log(id TEXT PRIMARY KEY, timestamp DATETIME DEFAULT CURRENT_TIMESTAMP, source TEXT NOT NULL, source_id TEXT, raw_content TEXT, summary TEXT, chat_jid TEXT, parent TEXT, disposition TEXT);
 
 CREATE TABLE frames_out(run_id TEXT NOT NULL REFERENCES runs(id)ON DELETE CASCADE, n INTEGER NOT NULL, type TEXT NOT NULL, turn_id TEXT, body BLOB, PRIMARY KEY(run_id, n))WITHOUT ROWID;
@@ -18,7 +20,7 @@ CREATE TABLE host_calls(turn_id TEXT NOT NULL, call_id TEXT NOT NULL, name TEXT 
 
 CREATE TABLE messages(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, chat_jid TEXT NOT NULL REFERENCES chats(jid), sender TEXT NOT NULL, sender_name TEXT, content TEXT, timestamp TEXT, is_from_me INTEGER DEFAULT 0, is_bot_message INTEGER DEFAULT 0, reply_to_message_id TEXT, reply_to_message_content TEXT, reply_to_sender_name TEXT, mentions_me INTEGER NOT NULL DEFAULT 0, thread TEXT, event_id TEXT, stored_at TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT 'open', outcome_at TEXT, outcome_reason TEXT, turn_id TEXT, CHECK(outcome IN('open', 'answered', 'silent', 'ignored', 'refused', 'failed', 'cancelled')), UNIQUE(chat_jid, sender, id));
 
-CREATE TABLE occurrences(id TEXT PRIMARY KEY, task_id TEXT NOT NULL, group_folder TEXT NOT NULL, chat_jid TEXT NOT NULL, due TEXT NOT NULL, state TEXT NOT NULL CHECK(state IN('planned', 'running', 'done', 'failed', 'skipped', 'missed', 'deleted')), event_id TEXT, claimed_at TEXT, ended_at TEXT, reason TEXT, UNIQUE(task_id, due));
+CREATE TABLE occurrences(id TEXT PRIMARY KEY, task_id TEXT NOT NULL, group_folder TEXT NOT NULL, chat_jid TEXT NOT NULL, due TEXT NOT NULL, state TEXT NOT NULL CHECK(state IN('planned', 'running', 'done', 'failed', 'skipped', 'missed', 'deleted')), event_id TEXT, claimed_at TEXT, ended_at TEXT, reason TEXT, next_try TEXT, UNIQUE(task_id, due));
 
 CREATE TABLE outbox(ord INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL UNIQUE, chat_jid TEXT NOT NULL, lane TEXT NOT NULL CHECK(lane IN('command', 'conversation')), kind TEXT NOT NULL DEFAULT 'text', thread TEXT, reply_to TEXT, edit_of TEXT, spool_path TEXT, text TEXT NOT NULL, turn_id TEXT, occurrence_id TEXT, action_id TEXT, created_at TEXT NOT NULL, due TEXT, expires TEXT, state TEXT NOT NULL DEFAULT 'queued' CHECK(state IN('queued', 'sending', 'sent', 'failed')), done_at TEXT, file_name TEXT, mime TEXT, buttons TEXT);
 
@@ -28,13 +30,13 @@ CREATE TABLE pairing_codes(code_hash TEXT PRIMARY KEY, created_at TEXT NOT NULL,
 
 CREATE TABLE people(id TEXT PRIMARY KEY, channel TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL, added_at TEXT NOT NULL)WITHOUT ROWID;
 
-CREATE TABLE registered_groups(jid TEXT PRIMARY KEY, name TEXT NOT NULL, folder TEXT NOT NULL UNIQUE, trigger_pattern TEXT NOT NULL, added_at TEXT NOT NULL, container_config TEXT, requires_trigger INTEGER DEFAULT 1, is_main INTEGER DEFAULT 0, cursor_seq INTEGER NOT NULL DEFAULT 0, owner_seen_at TEXT, ask_tools TEXT);
+CREATE TABLE registered_groups(jid TEXT PRIMARY KEY, name TEXT NOT NULL, folder TEXT NOT NULL UNIQUE, trigger_pattern TEXT NOT NULL, added_at TEXT NOT NULL, container_config TEXT, requires_trigger INTEGER DEFAULT 1, is_main INTEGER DEFAULT 0, cursor_seq INTEGER NOT NULL DEFAULT 0, owner_seen_at TEXT, ask_tools TEXT, model TEXT);
 
 CREATE TABLE router_state(key TEXT PRIMARY KEY, value TEXT NOT NULL)WITHOUT ROWID;
 
 CREATE TABLE runs(id TEXT PRIMARY KEY, chat_jid TEXT NOT NULL, group_folder TEXT NOT NULL, runtime TEXT NOT NULL, token_hash TEXT NOT NULL, handle TEXT, state TEXT NOT NULL CHECK(state IN('live', 'ended')), last_frame INTEGER NOT NULL DEFAULT 0, last_host_frame INTEGER NOT NULL DEFAULT 0, started_at TEXT NOT NULL, ended_at TEXT, exit_reason TEXT, image TEXT);
 
-CREATE TABLE scheduled_tasks(id TEXT PRIMARY KEY, group_folder TEXT NOT NULL, chat_jid TEXT NOT NULL, prompt TEXT NOT NULL, schedule_type TEXT NOT NULL, schedule_value TEXT NOT NULL, next_run TEXT, last_run TEXT, last_result TEXT, status TEXT DEFAULT 'active', created_at TEXT NOT NULL, context_mode TEXT DEFAULT 'isolated', script TEXT, workflow_id TEXT, kind TEXT NOT NULL DEFAULT 'prompt', zone TEXT, saved_state TEXT);
+CREATE TABLE scheduled_tasks(id TEXT PRIMARY KEY, group_folder TEXT NOT NULL, chat_jid TEXT NOT NULL, prompt TEXT NOT NULL, schedule_type TEXT NOT NULL, schedule_value TEXT NOT NULL, next_run TEXT, last_run TEXT, last_result TEXT, status TEXT DEFAULT 'active', created_at TEXT NOT NULL, context_mode TEXT DEFAULT 'isolated', script TEXT, workflow_id TEXT, kind TEXT NOT NULL DEFAULT 'prompt', zone TEXT, saved_state TEXT, catch_up TEXT NOT NULL DEFAULT 'once' CHECK(catch_up IN('once', 'skip', 'all')), model TEXT, parameters TEXT, failures INTEGER NOT NULL DEFAULT 0, why_paused TEXT);
 
 CREATE TABLE schema_migrations(component TEXT NOT NULL, number INTEGER NOT NULL, checksum TEXT NOT NULL, applied_at TEXT NOT NULL, PRIMARY KEY(component, number))WITHOUT ROWID;
 
@@ -70,6 +72,8 @@ CREATE INDEX idx_asks_open ON asks(expires_at)WHERE state = 'open';
 
 CREATE INDEX idx_chats_last ON chats(last_message_time);
 
+CREATE INDEX idx_compactions_group ON compactions(group_folder, created_at);
+
 CREATE INDEX idx_event_log_parent ON event_log(parent)WHERE parent IS NOT NULL;
 
 CREATE INDEX idx_event_log_timestamp ON event_log(timestamp);
@@ -84,7 +88,15 @@ CREATE INDEX idx_messages_open ON messages(chat_jid, seq)WHERE outcome = 'open';
 
 CREATE INDEX idx_next_run ON scheduled_tasks(next_run);
 
+CREATE INDEX idx_next_run_active ON scheduled_tasks(next_run)WHERE status = 'active' AND next_run IS NOT NULL;
+
+CREATE INDEX idx_occurrences_due ON occurrences(due);
+
+CREATE INDEX idx_occurrences_next_try ON occurrences(next_try)WHERE state = 'running' AND next_try IS NOT NULL;
+
 CREATE INDEX idx_occurrences_open ON occurrences(group_folder, due)WHERE state = 'running';
+
+CREATE INDEX idx_occurrences_task ON occurrences(task_id, due);
 
 CREATE INDEX idx_outbox_parts_sending ON outbox_parts(state)WHERE state IN('sending', 'uncertain');
 
@@ -97,6 +109,8 @@ CREATE INDEX idx_runs_live ON runs(group_folder)WHERE state = 'live';
 CREATE INDEX idx_status ON scheduled_tasks(status);
 
 CREATE INDEX idx_task_run_logs ON task_run_logs(task_id, run_at);
+
+CREATE INDEX idx_tasks_group ON scheduled_tasks(group_folder, status);
 
 CREATE INDEX idx_timestamp ON messages(timestamp);
 
