@@ -105,6 +105,35 @@ def test_a_mistake_in_the_settings_is_one_line_with_exit_code_2_and_nothing_writ
     assert [path.name for path in root.iterdir()] == ["nanoclaw.toml"]
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_from_the_start_is_an_empty_one(root: Path, closed: str) -> None:
+    command = f"{sys.executable} -m nanoclaw --home {root} pair {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_one_line(root: Path) -> None:
+    command = f"{sys.executable} -m nanoclaw --home {root} pair > /dev/full"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "nanoclaw: the output cannot be written (No space left on device)\n",
+    )
+
+
+def test_a_home_that_is_no_folder_is_told_as_that() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nanoclaw", "--home", "/dev/null", "pair"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "that is no folder" in done.stderr
+
+
 def test_a_home_that_somebody_uses_is_named_by_a_second_start(root: Path) -> None:
     with Home(root).open():
         done = nanoclaw("--home", str(root), "run")

@@ -67,6 +67,10 @@ def home_path(named: str | None, environ: Mapping[str, str]) -> Path:
 
 def load(home: Path, environ: Mapping[str, str]) -> Settings:
     """All settings of a home folder, which need not exist. Raises BadInputError."""
+    if home.exists() and not home.is_dir():
+        raise BadInputError(
+            f"the home folder cannot be {home}: that is no folder; name another one with --home"
+        )
     document = read_toml(home / FILE)
     env_file = home / ".env"
     values = {**values_of(document), **overrides(environ, read_env_file(env_file))}
