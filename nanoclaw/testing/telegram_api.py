@@ -13,7 +13,6 @@ Nothing is de-duplicated: whatever is sent twice stands in `sent` twice.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from types import TracebackType
@@ -35,9 +34,11 @@ from nanoclaw.testing.telegram_faults import (
     status,
     unauthorized,
 )
-from nanoclaw.testing.telegram_log import Call, TelegramLog
-from nanoclaw.testing.telegram_methods import Edited, Methods, Sent, structure, whole
-from nanoclaw.testing.telegram_world import Chat, User, World, entities
+from nanoclaw.testing.telegram_log import Call
+from nanoclaw.testing.telegram_params import read, structure, whole
+from nanoclaw.testing.telegram_people import TelegramPeople
+from nanoclaw.testing.telegram_records import Edited, Sent
+from nanoclaw.testing.telegram_world import Chat, User, World
 
 __all__ = [
     "Call", "Chat", "Edited", "Fault", "Sent", "TelegramApi", "User", "drop_after", "drop_before", "hang", "hang_after",
@@ -46,9 +47,12 @@ __all__ = [
 
 MAX_BATCH: Final = 100
 _PATH: Final = re.compile(r"/bot(\d+:[A-Za-z0-9_-]+)/(?:test/)?(\w+)")
+_FILE: Final = re.compile(r"/file/bot(\d+:[A-Za-z0-9_-]+)/(.+)")
+DOWNLOAD: Final = "download"
+"""The name under which fetching the bytes of a file stands in the log, and can be made to fail."""
 
 
-class TelegramApi(TelegramLog):
+class TelegramApi(TelegramPeople):
     """Owns one server, its chats, the log of all calls, and the faults to come."""
 
     def __init__(
@@ -65,8 +69,7 @@ class TelegramApi(TelegramLog):
         self.token = token
         """May be changed at any time: the old one is then refused."""
         bot = User(id=int(token.partition(":")[0]), name=name, username=username, is_bot=True)
-        self.world = World(bot, reads_all=can_read_all_group_messages)
-        super().__init__(Methods(self.world))
+        super().__init__(World(bot, reads_all=can_read_all_group_messages))
         self._faults = Plan()
         self._poll: asyncio.Event | None = None
         self._released = asyncio.Event()
@@ -102,50 +105,6 @@ class TelegramApi(TelegramLog):
     def online(self, value: bool) -> None:
         (self._listener.go_online if value else self._listener.go_offline)()
 
-    # --- people --------------------------------------------------------------------------------------------
-
-    def user(self, id: int, name: str, *, username: str | None = None, is_bot: bool = False) -> User:  # noqa: A002 - the API's word
-        return User(id=id, name=name, username=username, is_bot=is_bot)
-
-    def private_chat(self, user: User) -> Chat:
-        return self.world.add_chat(Chat(id=user.id, title=user.name, kind="private"))
-
-    def group(self, id: int, title: str, *, forum: bool = False) -> Chat:  # noqa: A002 - the API's word
-        """A supergroup; ids of groups are negative."""
-        return self.world.add_chat(Chat(id=id, title=title, kind="supergroup", forum=forum))
-
-    def say(
-        self,
-        chat: Chat,
-        user: User,
-        text: str,
-        *,
-        reply_to: int | None = None,
-        thread: int | None = None,
-        edited: bool = False,
-        extra: dict[str, Any] | None = None,
-    ) -> int:
-        """Somebody writes; the bot gets an update. Returns the message id.
-
-        `edited` changes that person's newest message instead; `extra` adds raw fields (`{"photo": [...]}`).
-        """
-        if edited:
-            message = self.world.last_of(chat, user)
-            message["edit_date"] = int(time.time())
-        else:
-            message = self.world.new_message(chat, user, reply_to=reply_to, thread=thread)
-        message.pop("entities", None)
-        found = entities(text)
-        message |= ({"text": text} if text else {}) | ({"entities": found} if found else {}) | (extra or {})
-        self.world.messages[chat.id][message["message_id"]] = message
-        self.push("edited_message" if edited else "message", dict(message))
-        return int(message["message_id"])
-
-    def push(self, kind: str, content: dict[str, Any]) -> None:
-        """A raw update, e.g. `push("my_chat_member", {...})`."""
-        self.world.deliver(kind, content)
-        self._changes.notify()
-
     # --- faults --------------------------------------------------------------------------------------------
 
     def fail(self, method: str, fault: Fault, times: int | None = 1, chat_id: int | None = None) -> None:
@@ -165,18 +124,17 @@ class TelegramApi(TelegramLog):
     # --- one call ------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = _PATH.fullmatch(request.path)
-        params = await _params(request)
+        path, file = _PATH.fullmatch(request.path), _FILE.fullmatch(request.path)
         call = Call(
             number=len(self.calls) + 1,
-            method=path[2] if path else request.path,
-            params=params,
+            method=path[2] if path else DOWNLOAD if file else request.path,
+            params={"path": file[2]} if file else await read(request),
             at=time.monotonic(),
         )
         self.calls.append(call)
         self._changes.notify()
         try:
-            return await self._faulted(request, call, path[1] if path else None)
+            return await self._faulted(request, call, path[1] if path else file[1] if file else None)
         finally:
             call.finished = time.monotonic()
             self._changes.notify()
@@ -208,6 +166,8 @@ class TelegramApi(TelegramLog):
             call.status, call.description = refusal.code, refusal.description
             return web.json_response(refusal.body(), status=refusal.code)
         call.status = 200
+        if isinstance(result, bytes):
+            return web.Response(body=result, content_type="application/octet-stream")
         return web.json_response({"ok": True, "result": result})
 
     async def _result(self, call: Call, token: str | None) -> Any:
@@ -216,6 +176,8 @@ class TelegramApi(TelegramLog):
         if token != self.token:
             raise unauthorized()
         method = call.method.lower()
+        if method == DOWNLOAD:
+            return self._methods.files.download(call.params["path"])
         if method == "getupdates":
             return await self._updates(call.params)
         if method not in self._methods.table:
@@ -259,15 +221,3 @@ def _refusal(call: Call, fault: Fault) -> web.Response:
         return web.Response(text=page, status=code, content_type="text/html")
     refusal = RefusedError(code, fault.description, retry_after=fault.retry_after)
     return web.json_response(refusal.body(), status=code)
-
-
-async def _params(request: web.BaseRequest) -> dict[str, Any]:
-    params: dict[str, Any] = dict(request.query)
-    if request.content_type == "application/json":
-        raw = await request.content.read()
-        try:
-            body = json.loads(raw) if raw else {}
-        except ValueError:
-            body = {}
-        return params | (body if isinstance(body, dict) else {})
-    return params | {name: value for name, value in (await request.post()).items() if isinstance(value, str)}

@@ -90,17 +90,19 @@ class Plan:
 class RefusedError(Exception):
     """The answer `ok: false` with a code and Telegram's words."""
 
-    def __init__(self, code: int, description: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, code: int, description: str, *, retry_after: int | None = None, moved_to: int | None = None
+    ) -> None:
+        """`moved_to`: the id of the supergroup that the chat has become."""
         super().__init__(description)
         self.code = code
         self.description = description
-        self.retry_after = retry_after
+        known = {"retry_after": retry_after, "migrate_to_chat_id": moved_to}
+        self._parameters = {name: value for name, value in known.items() if value is not None}
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"ok": False, "error_code": self.code, "description": self.description}
-        return body | (
-            {"parameters": {"retry_after": self.retry_after}} if self.retry_after is not None else {}
-        )
+        return body | ({"parameters": self._parameters} if self._parameters else {})
 
 
 def bad(description: str) -> RefusedError:
@@ -117,3 +119,11 @@ def conflict() -> RefusedError:
 
 def not_found() -> RefusedError:
     return RefusedError(404, _DESCRIPTIONS[404])
+
+
+def too_large() -> RefusedError:
+    return RefusedError(413, "Request Entity Too Large")
+
+
+def upgraded(moved_to: int) -> RefusedError:
+    return RefusedError(400, "Bad Request: group chat was upgraded to a supergroup chat", moved_to=moved_to)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from nanoclaw.testing.listener import Changes
-from nanoclaw.testing.telegram_methods import Edited, Methods, Sent
+from nanoclaw.testing.telegram_methods import Methods
+from nanoclaw.testing.telegram_records import Edited, Sent
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class TelegramLog:
 
     @property
     def sent(self) -> list[Sent]:
-        """Every sendMessage that the service accepted, answered or not."""
+        """Every message and file that the service accepted, answered or not."""
         return self._methods.sent
 
     @property
@@ -57,6 +58,11 @@ class TelegramLog:
     def reactions(self) -> dict[tuple[int, int], list[str]]:
         """(chat id, message id) → emoji"""
         return self._methods.reactions
+
+    @property
+    def answered(self) -> list[str]:
+        """Ids of the presses of buttons that were answered."""
+        return self._methods.answered
 
     @property
     def commands(self) -> list[dict[str, str]]:

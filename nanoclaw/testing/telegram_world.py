@@ -58,6 +58,10 @@ class World:
         self.chats: dict[int, Chat] = {}
         self.messages: dict[int, dict[int, dict[str, Any]]] = {}
         self.threads: set[tuple[int, int]] = set()
+        self.moved: dict[int, int] = {}
+        """Groups that became supergroups: the old id → the new one."""
+        self.presses: set[str] = set()
+        """Buttons that were pressed and not answered yet."""
         self.updates: list[dict[str, Any]] = []
         """Not confirmed yet, oldest first."""
         self.hidden: list[dict[str, Any]] = []

@@ -9,11 +9,28 @@ from dataclasses import replace
 from datetime import datetime
 
 from nanoclaw.channels.telegram import TelegramChannel, TelegramSettings
+from nanoclaw.domain import ChatId, Cursor
+from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.ports import Clock
 from nanoclaw.testing.telegram_api import TelegramApi
 from tests.channels.channel_doubles import Gate, RealClock
 
 Offset = tuple[int, datetime] | None
+
+
+class MovingGate(Gate):
+    """A gate that records which chats got another id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves: list[tuple[str, str, str | None]] = []
+        """(old, new, value of the cursor)"""
+
+    async def moved(self, old: ChatId, new: ChatId, cursor: Cursor | None = None) -> None:
+        if self.broken:
+            raise StoreUnavailableError("disk full", safe="I cannot write to my disk.")
+        self.moves.append((old, new, cursor.value if cursor else None))
+        self._notify()
 
 
 def quick(tg: TelegramApi, **changes: float) -> TelegramSettings:
@@ -26,6 +43,7 @@ def quick(tg: TelegramApi, **changes: float) -> TelegramSettings:
         retry_most_s=0.02,
         refused_retry_s=0.02,
         store_pause_s=0.01,
+        conflict_quiet_s=0.01,
         private_per_min=60_000,
         group_per_min=60_000,
     )
@@ -67,6 +85,6 @@ async def running(
         yield channel
     finally:
         await channel.stop()
-    left = {task for task in asyncio.all_tasks() - before if task.get_name() == "telegram-polling"}
+    left = {task for task in asyncio.all_tasks() - before if task.get_name().startswith("telegram-")}
     assert not left
     assert channel.health().state == "stopped"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from telegram import Update, User
 
 from nanoclaw.channels.telegram import inbound
-from nanoclaw.domain import Cursor, Inbound, Quote
+from nanoclaw.domain import Attachment, Cursor, Inbound, Quote
 
+# The channel chooses the library's coming way with durations when it starts; here nothing is started.
+pytestmark = pytest.mark.filterwarnings("ignore::telegram.warnings.PTBDeprecationWarning")
+
+NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 ME = User(id=123456, first_name="Andy", is_bot=True, username="andy_bot")
 ADA: dict[str, Any] = {"id": 7, "is_bot": False, "first_name": "Ada", "last_name": "L", "username": "ada"}
 BOT: dict[str, Any] = {"id": 123456, "is_bot": True, "first_name": "Andy", "username": "andy_bot"}
@@ -21,12 +26,12 @@ def message(chat: dict[str, Any] = GROUP, **fields: Any) -> dict[str, Any]:
     return {"message_id": 42, "date": 1_763_629_200, "chat": chat, "from": ADA} | fields
 
 
-def read(body: dict[str, Any]) -> Inbound | None:
-    return inbound.read(Update.de_json({"update_id": 9, "message": body}, None), ME)
+def read(body: dict[str, Any], kind: str = "message") -> Inbound | None:
+    return inbound.read(Update.de_json({"update_id": 9, kind: body}, None), ME, NOW)
 
 
-def heard(body: dict[str, Any]) -> Inbound:
-    got = read(body)
+def heard(body: dict[str, Any], kind: str = "message") -> Inbound:
+    got = read(body, kind)
     assert got is not None
     return got
 
@@ -141,7 +146,8 @@ FILE = {"file_id": "a", "file_unique_id": "b", "duration": 1}
     [
         ({"photo": PHOTO}, "[photo]"),
         ({"photo": PHOTO, "caption": "look at this"}, "look at this\n[photo]"),
-        ({"voice": FILE}, "[voice message]"),
+        ({"voice": FILE | {"duration": 12}}, "[Voice message, 0:12]"),
+        ({"video_note": FILE | {"duration": 75, "length": 240}}, "[Video message, 1:15]"),
         ({"document": FILE | {"file_name": "plan.pdf"}}, "[document: plan.pdf]"),
         ({"audio": FILE | {"title": "Song"}}, "[audio: Song]"),
         ({"sticker": FILE | {"width": 1, "height": 1, "is_animated": False, "is_video": False, "type": "regular",
@@ -187,3 +193,106 @@ def test_another_bot_is_told_apart() -> None:
     )
 
     assert got.from_bot
+
+
+SEEN = {"width": 4, "height": 3}
+STILL = {"is_animated": False, "is_video": False, "type": "regular"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "attachment"),
+    [
+        ({"photo": [PHOTO[0], PHOTO[0] | {"file_id": "large", "width": 9, "file_size": 100}, PHOTO[0]]},
+         Attachment(kind="image", ref="large", mime="image/jpeg", size_bytes=100)),
+        ({"document": FILE | {"file_name": "plan.pdf", "mime_type": "application/pdf", "file_size": 5}},
+         Attachment(kind="document", ref="a", name="plan.pdf", mime="application/pdf", size_bytes=5)),
+        ({"document": FILE | {"file_name": "cat.png", "mime_type": "image/png"}},
+         Attachment(kind="image", ref="a", name="cat.png", mime="image/png")),
+        ({"voice": FILE | {"duration": 12}}, Attachment(kind="voice", ref="a", mime="audio/ogg", duration_s=12.0)),
+        ({"audio": FILE | {"title": "Song", "mime_type": "audio/mpeg"}},
+         Attachment(kind="audio", ref="a", name="Song", mime="audio/mpeg", duration_s=1.0)),
+        ({"video": FILE | SEEN | {"file_name": "v.mp4"}}, Attachment(kind="video", ref="a", name="v.mp4", duration_s=1.0)),
+        ({"video_note": FILE | {"length": 240}},
+         Attachment(kind="video", ref="a", mime="video/mp4", duration_s=1.0)),
+        ({"animation": FILE | SEEN, "document": FILE}, Attachment(kind="video", ref="a", mime="video/mp4", duration_s=1.0)),
+        ({"sticker": FILE | SEEN | STILL}, Attachment(kind="image", ref="a", mime="image/webp")),
+    ],
+)  # fmt: skip
+def test_a_file_can_be_fetched_later(fields: dict[str, Any], attachment: Attachment) -> None:
+    assert heard(message(PRIVATE, **fields)).attachments == (attachment,)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sticker": FILE | SEEN | STILL | {"is_animated": True}},
+        {"sticker": FILE | SEEN | STILL | {"is_video": True}},
+        {"location": {"latitude": 48.1, "longitude": 11.5}},
+        {"text": "only words"},
+    ],
+)
+def test_what_is_no_file_for_us_is_not_attached(fields: dict[str, Any]) -> None:
+    assert heard(message(PRIVATE, **fields)).attachments == ()
+
+
+def test_a_caption_stands_alone_as_well_so_that_a_command_in_it_works() -> None:
+    got = heard(message(photo=PHOTO, caption="/status@andy_bot tasks"))
+
+    assert (got.caption, got.text, got.mentions_me) == ("/status tasks", "/status tasks\n[photo]", True)
+    assert heard(message(photo=PHOTO)).caption is None
+    assert heard(message(text="only words")).caption is None
+
+
+def test_an_edit_is_a_message_of_its_own_that_names_the_first() -> None:
+    body = message(PRIVATE, text="hello, @andy_bot", edit_date=1_763_629_260)
+    got = heard(body, "edited_message")
+
+    assert (got.edit_of, got.message_id, got.text) == ("42", "42:edit:1763629260", "hello, @andy_bot")
+    assert (got.sent_at.isoformat(), got.mentions_me) == ("2025-11-20T09:01:00+00:00", True)
+    assert got.cursor == Cursor(name="telegram.offset", value="10")
+
+
+def test_a_live_location_that_moves_says_nothing() -> None:
+    place = {"latitude": 48.1, "longitude": 11.5, "live_period": 900}
+
+    assert read(message(location=place, edit_date=1_763_629_260), "edited_message") is None
+
+
+def test_a_pressed_button_is_its_command_typed_by_who_pressed_it() -> None:
+    asked = message(text="May I?", message_thread_id=3, is_topic_message=True) | {"from": BOT}
+    bob = {"id": 8, "is_bot": False, "first_name": "Bob"}
+    got = heard(
+        {"id": "77", "from": bob, "message": asked, "chat_instance": "1", "data": "/yes 3"}, "callback_query"
+    )
+
+    assert (got.text, got.sender, got.sender_name, got.message_id) == ("/yes 3", "tg:8", "Bob", "press:77")
+    assert (got.chat_id, got.is_group, got.thread, got.sent_at) == ("tg:-100500", True, "3", NOW)
+    assert got.cursor == Cursor(name="telegram.offset", value="10")
+
+
+def test_a_button_below_a_message_that_is_gone_works_all_the_same() -> None:
+    gone = {"message_id": 42, "date": 0, "chat": GROUP}
+    got = heard(
+        {"id": "77", "from": ADA, "message": gone, "chat_instance": "1", "data": "/yes 3"}, "callback_query"
+    )
+
+    assert (got.text, got.chat_id, got.thread) == ("/yes 3", "tg:-100500", None)
+
+
+@pytest.mark.parametrize("query", [{"message": message(text="x"), "data": "yes"}, {"data": "/yes 3"}])
+def test_a_press_that_is_no_command_of_a_chat_is_passed_over(query: dict[str, Any]) -> None:
+    assert read({"id": "77", "from": ADA, "chat_instance": "1"} | query, "callback_query") is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        message({"id": -500, "type": "group", "title": "Family"}, migrate_to_chat_id=-100500),
+        message(migrate_from_chat_id=-500),
+    ],
+)
+def test_a_group_that_becomes_a_supergroup_is_told_from_both_sides(body: dict[str, Any]) -> None:
+    update = Update.de_json({"update_id": 9, "message": body}, None)
+
+    assert inbound.moved(update) == inbound.Moved(old=-500, new=-100500)
+    assert read(body) is None

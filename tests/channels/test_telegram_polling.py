@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from nanoclaw.channels.telegram import TelegramChannel, looks_like_token
+from nanoclaw.domain import Button, ChatId
 from nanoclaw.errors import StoreUnavailableError
+from nanoclaw.ports import PartToSend
 from nanoclaw.testing.clock import FixedClock
 from nanoclaw.testing.telegram_api import TelegramApi, hang, status
-from tests.channels.channel_doubles import Gate, eventually
-from tests.channels.telegram_house import Offset, quick, running
+from tests.channels.channel_doubles import Gate, eventually, part
+from tests.channels.telegram_house import MovingGate, Offset, quick, running
 
 
 async def test_a_message_arrives_with_its_cursor() -> None:
@@ -171,14 +174,13 @@ async def test_a_week_without_updates_lets_go_of_the_position() -> None:
             await tg.wait_call("getUpdates", lambda call: call.number > 3 and "offset" not in call.params)
 
 
-async def test_edits_service_messages_and_unreadable_updates_hold_nothing_up() -> None:
+async def test_service_messages_and_unreadable_updates_hold_nothing_up() -> None:
     async with TelegramApi() as tg:
         gate = Gate()
         ada = tg.user(7, "Ada")
         chat = tg.private_chat(ada)
         async with running(tg, gate) as channel:
             tg.say(chat, ada, "one")
-            tg.say(chat, ada, "one, better", edited=True)
             tg.push("message", {"message_id": "what", "date": "is", "chat": "this"})
             tg.push(
                 "message",
@@ -190,6 +192,95 @@ async def test_edits_service_messages_and_unreadable_updates_hold_nothing_up() -
             assert "1 update(s)" in channel.health().notes[-1], (
                 "what could not be read is not passed over in silence"
             )
+
+
+async def test_an_edited_message_arrives_as_a_new_version() -> None:
+    async with TelegramApi() as tg:
+        gate = Gate()
+        ada = tg.user(7, "Ada")
+        chat = tg.private_chat(ada)
+        async with running(tg, gate):
+            first = tg.say(chat, ada, "one")
+            tg.say(chat, ada, "one, better", edited=True)
+            await gate.until(lambda: gate.texts == ["one", "one, better"])
+            assert [message.edit_of for message in gate.stored] == [None, str(first)]
+
+
+async def test_a_pressed_button_goes_through_the_gate_and_is_answered_after_it() -> None:
+    async with TelegramApi() as tg:
+        gate = Gate()
+        gate.stuck = asyncio.Event()
+        ada = tg.user(7, "Ada")
+        chat = tg.private_chat(ada)
+        async with running(tg, gate) as channel:
+            asked = await channel.send_part(_asking("tg:7"))
+            press = tg.press(chat, ada, int(asked), "/yes 3")
+            await gate.until(lambda: gate.offered)
+            assert tg.answered == []
+            assert len(tg.pending) == 1
+
+            gate.stuck.set()
+            await tg.until(lambda: True if tg.answered == [press] else None)
+            assert [(m.text, m.sender, m.message_id) for m in gate.stored] == [
+                ("/yes 3", "tg:7", f"press:{press}")
+            ]
+
+
+async def test_a_press_whose_answer_fails_is_no_trouble_and_holds_nothing_up() -> None:
+    async with TelegramApi() as tg:
+        gate = Gate()
+        ada = tg.user(7, "Ada")
+        chat = tg.private_chat(ada)
+        tg.fail("answerCallbackQuery", hang)
+        tg.fail("answerCallbackQuery", status(400, "Bad Request: query is too old"))
+        async with running(tg, gate) as channel:
+            asked = await channel.send_part(_asking("tg:7"))
+            tg.press(chat, ada, int(asked), "/yes 3")
+            tg.press(chat, ada, int(asked), "/no 3")
+            tg.say(chat, ada, "hello")
+            await gate.until(lambda: gate.texts == ["/yes 3", "/no 3", "hello"])
+            await tg.until(lambda: True if not tg.pending else None)
+            await tg.wait_call("answerCallbackQuery", count=2)
+            assert channel.health().state == "up"
+
+
+async def test_a_group_that_becomes_a_supergroup_is_moved_before_that_is_confirmed() -> None:
+    async with TelegramApi() as tg:
+        gate = MovingGate()
+        gate.broken = True
+        ada = tg.user(7, "Ada")
+        group = tg.basic_group(-500, "Family")
+        async with running(tg, gate):
+            grown = tg.upgrade(group, -100500, ada)
+            tg.say(grown, ada, "hello")
+            first = tg.pending[0]
+            await tg.until(lambda: True if tg.delivered.count(first) > 2 else None)
+            assert (gate.moves, gate.stored, tg.pending[0]) == ([], [], first)
+
+            gate.broken = False
+            await gate.until(lambda: gate.texts == ["hello"])
+            assert gate.moves == [
+                ("tg:-500", "tg:-100500", str(first + 1)),
+                ("tg:-500", "tg:-100500", str(first + 2)),
+            ]
+
+
+async def test_a_file_arrives_with_what_fetches_it() -> None:
+    async with TelegramApi() as tg:
+        gate = Gate()
+        ada = tg.user(7, "Ada")
+        chat = tg.private_chat(ada)
+        async with running(tg, gate):
+            tg.attach(chat, ada, "voice", b"OggS", duration_s=12)
+            tg.attach(
+                chat, ada, "document", b"%PDF-", name="plan.pdf", mime="application/pdf", caption="read!"
+            )
+            await gate.until(lambda: len(gate.stored) == 2)
+            assert gate.texts == ["[Voice message, 0:12]", "read!\n[document: plan.pdf]"]
+            assert [(m.attachments[0].kind, m.attachments[0].size_bytes) for m in gate.stored] == [
+                ("voice", 4),
+                ("document", 5),
+            ]
 
 
 async def test_a_gate_that_fails_otherwise_is_tried_again_and_in_the_end_counted() -> None:
@@ -253,18 +344,68 @@ async def test_a_refused_token_is_down_with_its_reason_and_up_when_it_is_accepte
             assert ups == [True]
 
 
-async def test_a_second_program_on_the_same_token_is_named() -> None:
+async def test_another_program_on_the_same_token_is_told_and_in_the_end_needs_the_owner() -> None:
     async with TelegramApi() as tg:
-        tg.fail("getUpdates", status(409), times=None)
-        async with running(tg, Gate()) as channel:
+        tg.private_chat(tg.user(7, "Ada"))
+        tg.fail("getUpdates", status(409), times=2)
+        async with running(tg, Gate(), settings=quick(tg, conflict_quiet_s=1000)) as channel:
+            # Twice may be chance: the next read that works ends it.
+            await tg.wait_call("getUpdates", lambda call: call.status == 409, count=2)
             await eventually(lambda: channel.health().state == "retrying")
-            assert channel.health().reason == "Another program polls with the same token."
-
-            tg.heal()
-            ada = tg.user(7, "Ada")
-            await tg.wait_call("getUpdates", lambda call: call.status is None)
-            tg.say(tg.private_chat(ada), ada, "hello")
+            assert str(channel.health().reason).startswith("Another program reads with the same bot token")
+            tg.say(tg.world.chats[7], tg.user(7, "Ada"), "hello")
             await eventually(lambda: channel.health().state == "up")
+
+            tg.fail("getUpdates", status(409))
+            tg.say(tg.world.chats[7], tg.user(7, "Ada"), "hello again")
+            await eventually(lambda: channel.health().state == "down")
+            assert str(channel.health().reason).startswith("Another program reads with the same bot token")
+
+
+async def test_while_another_program_reads_messages_are_taken_and_sent_all_the_same() -> None:
+    async with TelegramApi() as tg:
+        gate = Gate()
+        ada = tg.user(7, "Ada")
+        chat = tg.private_chat(ada)
+        tg.fail("getUpdates", status(409), times=3)
+        async with running(tg, gate, settings=quick(tg, conflict_quiet_s=1000)) as channel:
+            await eventually(lambda: channel.health().state == "down")
+            tg.say(chat, ada, "hello")
+            await gate.until(lambda: gate.texts == ["hello"])
+            assert channel.health().state == "down", "a read that worked proves nothing yet"
+            assert channel.reachable(ChatId("tg:7"))
+            await channel.send_part(part("tg:7", "hello"))
+
+
+async def test_when_nobody_else_has_read_for_a_while_all_is_well_again() -> None:
+    clock = FixedClock(datetime(2026, 11, 20, 9, tzinfo=UTC))
+    ups: list[bool] = []
+    async with TelegramApi() as tg:
+        gate = Gate()
+        ada = tg.user(7, "Ada")
+        chat = tg.private_chat(ada)
+        tg.fail("getUpdates", status(409), times=3)
+        settings = quick(tg, conflict_quiet_s=90)
+        async with running(
+            tg, gate, settings=settings, clock=clock, on_up=lambda: ups.append(True)
+        ) as channel:
+            await eventually(lambda: channel.health().state == "down")
+            seen = len(ups)
+            clock.advance(91)
+            tg.say(chat, ada, "hello")
+            await eventually(lambda: channel.health().state == "up")
+            assert len(ups) == seen + 1
+
+
+async def test_two_programs_with_one_token_know_of_each_other() -> None:
+    async with TelegramApi() as tg:
+        settings = quick(tg, conflict_quiet_s=1000)
+        async with (
+            running(tg, Gate(), settings=settings) as one,
+            running(tg, Gate(), settings=settings) as two,
+        ):
+            await eventually(lambda: "down" in {one.health().state, two.health().state})
+            assert "Another program" in str(one.health().reason) + str(two.health().reason)
 
 
 async def test_a_webhook_in_the_way_is_removed() -> None:
@@ -337,3 +478,8 @@ def test_the_shape_of_a_token(text: str, is_one: bool) -> None:
 
 async def _none() -> Offset:
     return None
+
+
+def _asking(chat: str) -> PartToSend:
+    buttons = (Button(label="Yes", command="/yes 3"), Button(label="No", command="/no 3"))
+    return replace(part(chat, "May I?"), buttons=buttons)

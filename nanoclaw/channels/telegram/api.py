@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import structlog
@@ -16,10 +18,15 @@ import telegram
 from telegram.request import HTTPXRequest
 
 from nanoclaw.channels.telegram.settings import TelegramSettings
+from nanoclaw.domain import Button
 
 _log = structlog.get_logger()
 UNREADABLE = "unreadable"
 """Stands in `api_kwargs` of an update that the library could not read."""
+_KINDS: Final = ["message", "edited_message", "callback_query"]
+_BUTTON_BYTES: Final = 64
+_IN_A_ROW: Final = 3
+_NO_PREVIEW: Final = telegram.LinkPreviewOptions(is_disabled=True)
 _SPARE_S = 5.0
 _CONNECT_S = 5.0
 
@@ -58,15 +65,19 @@ class BotApi:
         self._request = HTTPXRequest(
             read_timeout=settings.send_timeout_s, connect_timeout=_CONNECT_S, httpx_kwargs=options
         )
+        # Not the library's way: that takes a file into memory as a whole.
+        self._files = httpx.AsyncClient(timeout=settings.send_timeout_s, **options)
+        root = settings.base_url.rstrip("/")
         self._bot = telegram.Bot(
             settings.token,
-            base_url=settings.base_url.rstrip("/") + "/bot",
+            base_url=root + "/bot",
+            base_file_url=root + "/file/bot",
             request=self._request,
             get_updates_request=self._updates,
         )
 
     async def close(self) -> None:
-        await asyncio.gather(self._updates.shutdown(), self._request.shutdown())
+        await asyncio.gather(self._updates.shutdown(), self._request.shutdown(), self._files.aclose())
 
     async def me(self) -> telegram.User:
         return await self._bot.get_me(read_timeout=_SPARE_S)
@@ -76,7 +87,7 @@ class BotApi:
         return await self._bot.get_updates(
             offset=offset,
             timeout=held_s,
-            allowed_updates=["message", "edited_message"],
+            allowed_updates=_KINDS,
             read_timeout=_SPARE_S,  # on top of `timeout`
         )
 
@@ -89,35 +100,114 @@ class BotApi:
         )
 
     async def send(
-        self, chat: int, text: str, *, html: bool, thread: int | None, reply_to: int | None
+        self,
+        chat: int,
+        text: str,
+        *,
+        html: bool,
+        thread: int | None,
+        reply_to: int | None,
+        buttons: Sequence[Button] = (),
     ) -> telegram.Message:
-        reply = (
-            telegram.ReplyParameters(message_id=reply_to, allow_sending_without_reply=True)
-            if reply_to
-            else None
-        )
         return await self._bot.send_message(
             chat,
             text,
             parse_mode="HTML" if html else None,
             message_thread_id=thread,
-            reply_parameters=reply,
-            link_preview_options=telegram.LinkPreviewOptions(is_disabled=True),
+            reply_parameters=_reply(reply_to),
+            reply_markup=_keyboard(buttons),
+            link_preview_options=_NO_PREVIEW,
         )
+
+    async def send_file(
+        self,
+        chat: int,
+        path: Path,
+        *,
+        name: str,
+        mime: str,
+        picture: bool,
+        caption: str,
+        html: bool,
+        thread: int | None,
+        reply_to: int | None,
+        buttons: Sequence[Button] = (),
+    ) -> telegram.Message:
+        """Reads the file piece by piece while it is sent. Raises OSError, too."""
+        wait = self._settings.upload_timeout_s
+        with await asyncio.to_thread(path.open, "rb") as source:
+            file = telegram.InputFile(source, filename=name, read_file_handle=False)
+            file.mimetype = mime
+            more: dict[str, Any] = {
+                "caption": caption or None,
+                "parse_mode": "HTML" if html else None,
+                "message_thread_id": thread,
+                "reply_parameters": _reply(reply_to),
+                "reply_markup": _keyboard(buttons),
+                "read_timeout": wait,
+                "write_timeout": wait,
+            }
+            if picture:
+                return await self._bot.send_photo(chat, file, **more)
+            return await self._bot.send_document(chat, file, **more)
+
+    async def edit(
+        self, chat: int, message: int, text: str, *, html: bool, buttons: Sequence[Button] = ()
+    ) -> None:
+        await self._bot.edit_message_text(
+            text,
+            chat,
+            message,
+            parse_mode="HTML" if html else None,
+            reply_markup=_keyboard(buttons),
+            link_preview_options=_NO_PREVIEW,
+        )
+
+    async def draft(self, chat: int, draft: int, text: str, *, thread: int | None) -> None:
+        await self._bot.send_message_draft(
+            chat, draft, text, message_thread_id=thread, parse_mode="HTML", **self._presence()
+        )
+
+    async def update(self, chat: int, message: int, text: str) -> None:
+        """An edit that may be lost."""
+        await self._bot.edit_message_text(
+            text, chat, message, parse_mode="HTML", link_preview_options=_NO_PREVIEW, **self._presence()
+        )
+
+    async def file_url(self, ref: str) -> str:
+        """Where the bytes are, good for an hour. It holds the token: not for a log, nor for an error's text."""
+        file = await self._bot.get_file(ref)
+        return file.file_path or ""
+
+    def download(self, url: str) -> AbstractAsyncContextManager[httpx.Response]:
+        return self._files.stream("GET", url)
+
+    async def answer_press(self, press: str) -> None:
+        """Ends the spinning wheel on a button."""
+        await self._bot.answer_callback_query(press, **self._presence())
 
     async def typing(self, chat: int, thread: int | None) -> None:
-        wait = self._settings.presence_timeout_s
-        await self._bot.send_chat_action(
-            chat,
-            "typing",
-            message_thread_id=thread,
-            read_timeout=wait,
-            connect_timeout=wait,
-            write_timeout=wait,
-        )
+        await self._bot.send_chat_action(chat, "typing", message_thread_id=thread, **self._presence())
 
     async def eyes(self, chat: int, message: int) -> None:
+        await self._bot.set_message_reaction(chat, message, reaction="👀", **self._presence())
+
+    def _presence(self) -> dict[str, Any]:
+        """The waits of a call that nothing depends on."""
         wait = self._settings.presence_timeout_s
-        await self._bot.set_message_reaction(
-            chat, message, reaction="👀", read_timeout=wait, connect_timeout=wait, write_timeout=wait
-        )
+        return {"read_timeout": wait, "connect_timeout": wait, "write_timeout": wait}
+
+
+def _reply(message: int | None) -> telegram.ReplyParameters | None:
+    return telegram.ReplyParameters(message_id=message, allow_sending_without_reply=True) if message else None
+
+
+def _keyboard(buttons: Sequence[Button]) -> telegram.InlineKeyboardMarkup | None:
+    """A few in a row. One whose command Telegram could not carry is left out: it can still be typed."""
+    carried = [
+        telegram.InlineKeyboardButton(button.label, callback_data=button.command)
+        for button in buttons
+        if len(button.command.encode()) <= _BUTTON_BYTES
+    ]
+    rows = [carried[n : n + _IN_A_ROW] for n in range(0, len(carried), _IN_A_ROW)]
+    return telegram.InlineKeyboardMarkup(rows) if rows else None

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nanoclaw.channels.telegram.pacing import Pacing
-from nanoclaw.channels.telegram.settings import TelegramSettings
+from nanoclaw.channels.telegram.settings import MAX_FILE_BYTES, TelegramSettings
 from nanoclaw.channels.telegram.standing import Standing
-from nanoclaw.domain import ChatId
-from nanoclaw.errors import SendRetryError
+from nanoclaw.domain import Attachment, ChatId
+from nanoclaw.errors import FetchError, SendRetryError
 from nanoclaw.formatting import split, utf16_len
-from nanoclaw.ports import Capabilities, ChannelHealth, Clock, PartToSend, PlainChannel, Receiver
+from nanoclaw.ports import Capabilities, ChannelHealth, Clock, LiveMode, PartToSend, PlainChannel, Receiver
 
 if TYPE_CHECKING:
     from nanoclaw.channels.telegram.api import BotApi
+    from nanoclaw.channels.telegram.live import Live
     from nanoclaw.channels.telegram.outbound import Sender
     from nanoclaw.channels.telegram.polling import Polling
 
@@ -33,7 +35,11 @@ class TelegramChannel(PlainChannel):
     capabilities = Capabilities(
         guarantee="exactly once, or labelled ↻ if we were cut off in mid-send",
         keeps_for_us="Telegram keeps messages for 24 h while I am away",
+        edits=True,
         receipts=True,
+        buttons=True,
+        max_file_bytes=MAX_FILE_BYTES,
+        verified="tried against a played Bot API with the real library; never against api.telegram.org",
     )
 
     def __init__(
@@ -53,16 +59,13 @@ class TelegramChannel(PlainChannel):
         self._clock = clock
         self._initial_offset = initial_offset
         self._commands = commands
-        self._standing = Standing(clock=clock, on_up=on_up)
-        self._pacing = Pacing(
-            private_per_min=settings.private_per_min,
-            group_per_min=settings.group_per_min,
-            burst=settings.burst,
-            monotonic=lambda: asyncio.get_running_loop().time(),
-        )
+        quiet = timedelta(seconds=settings.conflict_quiet_s)
+        self._standing = Standing(clock=clock, on_up=on_up, conflict_quiet=quiet)
+        self._pacing = _pacing(settings)
         self._api: BotApi | None = None
         self._polling: Polling | None = None
         self._sender: Sender | None = None
+        self._live: Live | None = None
 
     async def start(self, receiver: Receiver) -> None:
         """Returns at Telegram's first answer, or after `first_try_s` without one; then it goes on by itself."""
@@ -81,13 +84,18 @@ class TelegramChannel(PlainChannel):
         return BotApi(self._settings)
 
     def _open(self, api: BotApi, receiver: Receiver) -> None:
+        from nanoclaw.channels.telegram.live import Live  # noqa: PLC0415 - needs the library
+        from nanoclaw.channels.telegram.moves import Moves  # noqa: PLC0415 - with the others
         from nanoclaw.channels.telegram.outbound import Sender  # noqa: PLC0415 - needs the library
         from nanoclaw.channels.telegram.polling import Polling  # noqa: PLC0415 - needs the library
 
-        self._sender = Sender(api=api, pacing=self._pacing, standing=self._standing)
+        moves = Moves(receiver)
+        self._sender = Sender(api=api, pacing=self._pacing, standing=self._standing, moves=moves)
+        self._live = Live(api=api, messages=self._pacing, drafts=_pacing(self._settings), moves=moves)
         self._polling = Polling(
             api=api,
             receiver=receiver,
+            moves=moves,
             standing=self._standing,
             settings=self._settings,
             clock=self._clock,
@@ -101,18 +109,24 @@ class TelegramChannel(PlainChannel):
             await self._polling.stop()
         if self._api is not None:
             await self._api.close()
-        self._polling = self._sender = self._api = None
+        self._polling = self._sender = self._live = self._api = None
         self._standing.stopped()
 
     def health(self) -> ChannelHealth:
         return self._standing.health()
 
     def reachable(self, chat_id: ChatId) -> bool:
-        served = self._sender is not None and self._standing.state not in {"down", "stopped"}
-        return chat_id.startswith(PREFIX) and served
+        """Also while another program reads with our token: sending works all the same."""
+        return self.owns(chat_id) and self._sender is not None and not self._standing.token_refused
 
     def split(self, text: str) -> list[str]:
         return split(text, PART_UNITS, utf16_len)
+
+    def live_mode(self, chat_id: ChatId, thread: str | None, *, is_group: bool) -> LiveMode:  # noqa: ARG002 - the port's
+        if is_group:
+            return "edit" if self._settings.live_groups else "none"
+        refused = self._live is not None and self._live.drafts_refused
+        return "draft" if self._settings.live_private and not refused else "none"
 
     async def send_part(self, part: PartToSend) -> str:
         if self._sender is None:
@@ -130,3 +144,34 @@ class TelegramChannel(PlainChannel):
     async def receipt(self, chat_id: ChatId, message_id: str) -> None:
         if self._sender is not None:
             await self._sender.eyes(chat_id, message_id)
+
+    async def draft(self, chat_id: ChatId, thread: str | None, draft_id: int, text: str) -> None:
+        """Of a long answer its end, where it is being written."""
+        if self._live is not None:
+            await self._live.draft(chat_id, thread, draft_id, _piece(self.split(text), -1))
+
+    async def update(self, chat_id: ChatId, platform_id: str, text: str) -> None:
+        """Of a long answer its beginning: the message that is edited becomes the first of several."""
+        if self._live is not None:
+            await self._live.update(chat_id, platform_id, _piece(self.split(text), 0))
+
+    async def fetch(self, attachment: Attachment, to: Path, limit_bytes: int) -> None:
+        from nanoclaw.channels.telegram.fetching import fetch  # noqa: PLC0415 - needs the library
+
+        if self._api is None:
+            raise FetchError("not started", final=False, safe="Telegram is not connected.")
+        wait = self._settings.fetch_timeout_s
+        await fetch(self._api, attachment, to, limit_bytes, timeout_s=wait)
+
+
+def _piece(parts: Sequence[str], index: int) -> str:
+    return parts[index] if parts else ""
+
+
+def _pacing(settings: TelegramSettings) -> Pacing:
+    return Pacing(
+        private_per_min=settings.private_per_min,
+        group_per_min=settings.group_per_min,
+        burst=settings.burst,
+        monotonic=lambda: asyncio.get_running_loop().time(),
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
 
-from telegram import Chat, Message, Update, User
+from telegram import CallbackQuery, Chat, Message, Update, User
 
+from nanoclaw.channels.telegram.contents import attachments, described
 from nanoclaw.domain import ChatId, Cursor, Inbound, Quote
 from nanoclaw.formatting import mended
 
@@ -17,44 +18,55 @@ _QUOTE_CHARACTERS = 1000
 _COMMAND_FOR = re.compile(r"/(?P<name>\w+)@(?P<bot>\w+)(?=\s|$)")
 _GROUPS: Final = frozenset({"group", "supergroup"})
 
-_PLACEHOLDERS: Final[dict[str, Callable[[Any], str]]] = {
-    "animation": lambda _: "GIF",  # before document, which it is too
-    "audio": lambda audio: _with("audio", audio.title or audio.file_name),
-    "contact": lambda contact: _with("contact", contact.first_name, contact.last_name, contact.phone_number),
-    "dice": lambda dice: _with("dice", dice.emoji, dice.value),
-    "document": lambda document: _with("document", document.file_name),
-    "photo": lambda _: "photo",
-    "poll": lambda poll: _with(
-        "poll", poll.question, "/", " / ".join(option.text for option in poll.options)
-    ),
-    "sticker": lambda sticker: _with("sticker", sticker.emoji),
-    "venue": lambda venue: _with("location", f"{venue.title}, {venue.address}"),  # before location, likewise
-    "location": lambda place: _with("location", f"{place.latitude:.5f}, {place.longitude:.5f}"),
-    "video": lambda _: "video",
-    "video_note": lambda _: "video message",
-    "voice": lambda _: "voice message",
-    "checklist": lambda checklist: _with("checklist", checklist.title),
-    "game": lambda game: _with("game", game.title),
-    "giveaway": lambda _: "giveaway",
-    "invoice": lambda invoice: _with("invoice", invoice.title),
-    "paid_media": lambda _: "paid media",
-    "story": lambda _: "story",
-}
-"""What stands for things that we cannot read, by their field. Other messages without text are service messages."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A group has become a supergroup, with another id."""
+
+    old: int
+    new: int
 
 
-def read(update: Update, me: User) -> Inbound | None:
-    """The message of an update; None for one that holds nothing said to us (edits, service messages)."""
+def cursor(update: Update) -> Cursor:
+    """The read position behind the update."""
+    return Cursor(name=OFFSET, value=str(update.update_id + 1))
+
+
+def moved(update: Update) -> Moved | None:
+    """Told twice: in the old chat, and in the new one."""
     message = update.message
-    if message is None or message.chat.type not in {"private", *_GROUPS}:
+    if message is None:
         return None
-    text = mended(_content(message))
+    if message.migrate_to_chat_id:
+        return Moved(old=message.chat.id, new=message.migrate_to_chat_id)
+    if message.migrate_from_chat_id:
+        return Moved(old=message.migrate_from_chat_id, new=message.chat.id)
+    return None
+
+
+def read(update: Update, me: User, now: datetime) -> Inbound | None:
+    """The message of an update; None for one that holds nothing said to us (service messages, channels).
+
+    `now` is when a button was pressed: Telegram does not say.
+    """
+    if update.callback_query is not None:
+        return _press(update.callback_query, cursor(update), now)
+    if update.edited_message is not None:
+        return _edit(update.edited_message, me, cursor(update))
+    return _message(update.message, me, cursor(update)) if update.message is not None else None
+
+
+def _message(message: Message, me: User, cursor: Cursor) -> Inbound | None:
+    if message.chat.type not in {"private", *_GROUPS}:
+        return None
+    words, for_us = _command(mended(message.text or message.caption or ""), me)
+    thing = described(message)
+    text = "\n".join(piece for piece in (words, mended(thing or "")) if piece)
     if not text.strip():
         return None
-    text, for_us = _command(text, me)
-    sender, sender_name, from_bot = _sender(message)
     if for_us is None:
         for_us = _names_me(message, text, me) or _answers_me(message, me)
+    sender, sender_name, from_bot = _sender(message)
     return Inbound(
         channel="telegram",
         chat_id=ChatId(f"tg:{message.chat.id}"),
@@ -68,25 +80,52 @@ def read(update: Update, me: User) -> Inbound | None:
         from_bot=from_bot,
         mentions_me=for_us,
         quote=_quote(message),
-        thread=str(message.message_thread_id) if message.is_topic_message else None,
-        cursor=Cursor(name=OFFSET, value=str(update.update_id + 1)),
+        thread=_thread(message),
+        cursor=cursor,
+        attachments=attachments(message),
+        caption=words if thing is not None and words else None,
     )
 
 
-def _content(message: Message) -> str:
-    """What was said; something in brackets stands for what cannot be read."""
-    if message.text:
-        return message.text
-    for name, describe in _PLACEHOLDERS.items():
-        if value := getattr(message, name, None):
-            placeholder = f"[{describe(value)}]"
-            return f"{message.caption}\n{placeholder}" if message.caption else placeholder
-    return message.caption or ""
+def _edit(message: Message, me: User, cursor: Cursor) -> Inbound | None:
+    """The message as it reads now. A live location is edited every few seconds: that says nothing to us."""
+    new = _message(message, me, cursor)
+    if new is None or message.location is not None:
+        return None
+    when = (message.edit_date or message.date).astimezone(UTC)
+    return replace(
+        new,
+        message_id=f"{new.message_id}:edit:{int(when.timestamp())}",
+        edit_of=new.message_id,
+        sent_at=when,
+    )
 
 
-def _with(kind: str, *details: object) -> str:
-    known = " ".join(str(detail) for detail in details if detail)
-    return f"{kind}: {known}" if known else kind
+def _press(query: CallbackQuery, cursor: Cursor, now: datetime) -> Inbound | None:
+    """Who presses a button types its command, in the chat where the button is."""
+    if query.message is None or not (query.data or "").startswith("/"):
+        return None
+    chat = query.message.chat
+    return Inbound(
+        channel="telegram",
+        chat_id=ChatId(f"tg:{chat.id}"),
+        chat_name=_chat_name(chat),
+        is_group=chat.type in _GROUPS,
+        message_id=f"press:{query.id}",
+        sender=f"tg:{query.from_user.id}",
+        sender_name=query.from_user.full_name,
+        text=mended(query.data or ""),
+        sent_at=now,
+        from_bot=query.from_user.is_bot,
+        mentions_me=True,
+        thread=_thread(query.message) if isinstance(query.message, Message) else None,
+        cursor=cursor,
+    )
+
+
+def _thread(message: Message) -> str | None:
+    """The topic; None for "General". Outside of topics the same field numbers chains of replies, which are no threads."""
+    return str(message.message_thread_id) if message.is_topic_message else None
 
 
 def _sender(message: Message) -> tuple[str, str, bool]:
@@ -135,6 +174,10 @@ def _quote(message: Message) -> Quote | None:
     answered = _answered(message)
     if answered is None:
         return None
-    text = message.quote.text if message.quote is not None else _content(answered)
+    if message.quote is not None:
+        text = message.quote.text
+    else:
+        words = answered.text or answered.caption
+        text = "\n".join(piece for piece in (words, described(answered)) if piece)
     name = _sender(answered)[1]
     return Quote(message_id=str(answered.message_id), text=mended(text[:_QUOTE_CHARACTERS]), sender_name=name)

@@ -1,74 +1,77 @@
-"""Owns the way out: one part, in HTML or as it stands, and what Telegram's refusals mean, in words for a person."""
+"""Owns the way out: one part, as text, as a file, or in the place of a message that is there already."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from datetime import timedelta
-from typing import Final
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
 
-import httpx
 import structlog
-from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, RetryAfter, TelegramError
+from telegram.error import BadRequest, ChatMigrated, InvalidToken, RetryAfter, TelegramError
 
 from nanoclaw.channels.telegram.api import BotApi
+from nanoclaw.channels.telegram.moves import Moves
 from nanoclaw.channels.telegram.pacing import Pacing
+from nanoclaw.channels.telegram.refusals import (
+    TOKEN_REFUSED,
+    classify,
+    is_beyond_edits,
+    is_markup_trouble,
+    is_refused_picture,
+    is_unchanged,
+    retry_after_s,
+    short,
+)
+from nanoclaw.channels.telegram.settings import MAX_FILE_BYTES
 from nanoclaw.channels.telegram.standing import Standing
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import SendError, SendPermanentError, SendRetryError, SendUncertainError
-from nanoclaw.formatting import mended
+from nanoclaw.formatting import mended, split, utf16_len
 from nanoclaw.markdown import to_telegram_html
 from nanoclaw.ports import PartToSend
 
-TOKEN_REFUSED: Final = "Telegram refuses the bot token (401). Check TELEGRAM_BOT_TOKEN."  # noqa: S105 - a sentence
+MAX_PICTURE_BYTES: Final = 10_000_000
+"""Larger pictures Telegram only takes as documents."""
+MAX_CAPTION_UNITS: Final = 1024
 
-_NEVER_WRITTEN = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-_MARKUP_TROUBLE = ("can't parse entities", "text is empty", "text must be non-empty", "message is too long")
-_WORDS: Final = (
-    ("blocked by the user", "The user has blocked the bot on Telegram."),
-    ("user is deactivated", "That Telegram account no longer exists."),
-    ("kicked", "The bot was removed from that Telegram group."),
-    ("not a member", "The bot is not a member of that Telegram chat."),
-    ("chat not found", "Telegram does not know that chat."),
-    ("thread not found", "That Telegram topic no longer exists."),
-    ("not enough rights", "The bot may not write in that Telegram chat."),
-    ("have no rights", "The bot may not write in that Telegram chat."),
-    ("chat_write_forbidden", "The bot may not write in that Telegram chat."),
-)
-
+_SHORT_HOLD_S = 0.05
+T = TypeVar("T")
 
 _log = structlog.get_logger()
-_SHORT_HOLD_S = 0.05
 
 
 class Sender:
     """Sends in the task of the caller, at each chat's own pace."""
 
-    def __init__(self, *, api: BotApi, pacing: Pacing, standing: Standing) -> None:
+    def __init__(self, *, api: BotApi, pacing: Pacing, standing: Standing, moves: Moves) -> None:
         self._api = api
         self._pacing = pacing
         self._standing = standing
+        self._moves = moves
 
     async def send(self, part: PartToSend) -> str:
-        chat = _chat_number(part.chat_id)
-        if chat is None:
+        named = chat_number(part.chat_id)
+        if named is None:
             raise SendPermanentError(
                 f"no Telegram chat id: {part.chat_id}", safe="Telegram does not know that chat."
             )
+        chat = self._moves.now(named)
+        if chat != named:  # what it points to has a number of the old chat
+            part = replace(part, reply_to=None, replaces=None)
         await self._wait_for_turn(chat)
         try:
-            return await self._send(chat, part)
+            sent_id = await self._send(chat, part)
+        except SendError:
+            raise
+        except ChatMigrated as error:
+            raise await self._moved(chat, error.new_chat_id) from error
         except TelegramError as error:
             if isinstance(error, RetryAfter):
                 self._pacing.hold(chat, retry_after_s(error))
             elif isinstance(error, InvalidToken):
-                self._standing.down(TOKEN_REFUSED)
+                self._standing.refused(TOKEN_REFUSED)
             raise classify(error) from error
         except Exception as error:
             # Whatever the library stumbled over, perhaps Telegram's answer: the request may have been taken.
@@ -76,14 +79,16 @@ class Sender:
             raise SendUncertainError(
                 repr(error)[:300], safe="It is not known whether Telegram took it."
             ) from error
+        self._standing.proven()
+        return sent_id
 
     async def typing(self, chat_id: ChatId, thread: str | None) -> None:
-        if (chat := _chat_number(chat_id)) is not None:
-            await self._presence(chat, self._api.typing(chat, _number(thread)))
+        if (chat := chat_number(chat_id)) is not None:
+            await self._presence(chat, self._api.typing(self._moves.now(chat), number(thread)))
 
     async def eyes(self, chat_id: ChatId, message_id: str) -> None:
-        chat, message = _chat_number(chat_id), _number(message_id)
-        if chat is not None and message is not None:
+        chat, message = chat_number(chat_id), number(message_id)
+        if chat is not None and message is not None and self._moves.now(chat) == chat:
             await self._presence(chat, self._api.eyes(chat, message))
 
     async def _wait_for_turn(self, chat: int) -> None:
@@ -97,19 +102,89 @@ class Sender:
             await asyncio.sleep(wait_s)
 
     async def _send(self, chat: int, part: PartToSend) -> str:
-        """As HTML; once more as it stands if Telegram cannot read our HTML."""
-        thread, reply_to = _number(part.thread), _number(part.reply_to)
-        text = mended(part.text)
-        html = to_telegram_html(text)
+        if part.file is not None:
+            return await self._send_file(chat, part, part.file)
+        message = number(part.replaces)
+        if message is not None and await self._edit(chat, message, part):
+            return str(message)
+        thread, reply_to = number(part.thread), number(part.reply_to)
+
+        async def send(text: str, html: bool) -> str:
+            sent = await self._api.send(
+                chat, text, html=html, thread=thread, reply_to=reply_to, buttons=part.buttons
+            )
+            return str(sent.message_id)
+
+        return await _formatted(part, send)
+
+    async def _edit(self, chat: int, message: int, part: PartToSend) -> bool:
+        """Whether the message now reads like the part. False: it is gone, and the part has to be sent anew."""
+
+        async def edit(text: str, html: bool) -> None:
+            await self._api.edit(chat, message, text, html=html, buttons=part.buttons)
+
         try:
-            sent = await self._api.send(chat, html, html=True, thread=thread, reply_to=reply_to)
+            await _formatted(part, edit)
         except BadRequest as error:
-            if not _is_markup_trouble(error):
+            if is_beyond_edits(error):
+                _log.info("telegram_edit_sent_anew", key=part.key, error=short(error))
+                return False
+            if not is_unchanged(error):
                 raise
-            _log.warning("telegram_sent_plain", key=part.key, error=_short(error))
-            sent = await self._api.send(chat, text, html=False, thread=thread, reply_to=reply_to)
-        self._standing.proven()
-        return str(sent.message_id)
+        return True
+
+    async def _send_file(self, chat: int, part: PartToSend, path: Path) -> str:
+        """As a picture if it is one and Telegram takes it for one, else as a document."""
+        part = replace(part, text=_caption(part.text))
+        size = await asyncio.to_thread(_size, path)
+        if size > MAX_FILE_BYTES:
+            raise SendPermanentError(
+                f"a file of {size} bytes", safe="The file is larger than 50 MB, the most that Telegram takes."
+            )
+        if part.picture and size <= MAX_PICTURE_BYTES:
+            try:
+                return await self._upload(chat, part, path, picture=True)
+            except BadRequest as error:
+                if not is_refused_picture(error):
+                    raise
+                _log.info("telegram_picture_sent_as_document", key=part.key, error=short(error))
+        return await self._upload(chat, part, path, picture=False)
+
+    async def _upload(self, chat: int, part: PartToSend, path: Path, *, picture: bool) -> str:
+        thread, reply_to = number(part.thread), number(part.reply_to)
+
+        async def upload(caption: str, html: bool) -> str:
+            sent = await self._api.send_file(
+                chat,
+                path,
+                name=part.file_name or path.name,
+                mime=part.mime,
+                picture=picture,
+                caption=caption,
+                html=html,
+                thread=thread,
+                reply_to=reply_to,
+                buttons=part.buttons,
+            )
+            return str(sent.message_id)
+
+        return await _formatted(part, upload)
+
+    async def _moved(self, old: int, new: int) -> SendRetryError:
+        """Not sent: the group is a supergroup now. The next try goes there."""
+        detail = f"{old} is now {new}"
+        try:
+            await self._moves.report(old, new)
+        except Exception:  # noqa: BLE001 - one delivery, supervised: the next try reports it again
+            _log.exception("telegram_move_not_stored", old=old, new=new)
+            return SendRetryError(
+                detail, safe="That Telegram group became a supergroup, which could not be noted yet."
+            )
+        return SendRetryError(
+            detail,
+            retry_after_s=0.0,
+            safe="That Telegram group became a supergroup; the message goes there now.",
+        )
 
     async def _presence(self, chat: int, call: Awaitable[None]) -> None:
         try:
@@ -118,78 +193,41 @@ class Sender:
             _log.debug("telegram_presence_failed", chat=chat, error=repr(error)[:200])
 
 
-def _chat_number(chat_id: ChatId) -> int | None:
-    return _number(chat_id.removeprefix("tg:"))
+async def _formatted(part: PartToSend, call: Callable[[str, bool], Awaitable[T]]) -> T:
+    """Makes the call with the part's text as HTML; once more as it stands if Telegram cannot read our HTML."""
+    text = mended(part.text)
+    try:
+        return await call(to_telegram_html(text), True)
+    except BadRequest as error:
+        if not is_markup_trouble(error):
+            raise
+        _log.warning("telegram_sent_plain", key=part.key, error=short(error))
+        return await call(text, False)
 
 
-def _number(text: str | None) -> int | None:
+def _caption(text: str) -> str:
+    """Telegram takes no longer one: its end is left out, visibly."""
+    if utf16_len(text) <= MAX_CAPTION_UNITS:
+        return text
+    return f"{split(text, MAX_CAPTION_UNITS - 2, utf16_len)[0]} …"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise SendPermanentError(
+            f"no file to send: {type(error).__name__}", safe="The file is no longer there."
+        ) from error
+
+
+def chat_number(chat_id: ChatId) -> int | None:
+    return number(chat_id.removeprefix("tg:"))
+
+
+def number(text: str | None) -> int | None:
     """Ids of Telegram are numbers; anything else is of another service."""
     try:
         return int(text) if text is not None else None
     except ValueError:
         return None
-
-
-def _is_markup_trouble(error: BadRequest) -> bool:
-    """Whether the same text without formatting has a chance."""
-    text = str(error).lower()
-    return any(words in text for words in _MARKUP_TROUBLE)
-
-
-def classify(error: TelegramError) -> SendError:
-    """retry: certainly not sent; permanent: never will be; uncertain: the request was written and no answer came."""
-    detail = f"{type(error).__name__}: {_short(error)}"
-    match error:
-        case RetryAfter():
-            pause_s = retry_after_s(error)
-            return SendRetryError(
-                detail,
-                retry_after_s=pause_s,
-                safe=f"Telegram asks for a pause of {pause_s:g} s in this chat.",
-            )
-        case InvalidToken():
-            return SendRetryError(detail, safe=TOKEN_REFUSED)
-        case ChatMigrated():
-            return SendPermanentError(
-                detail,
-                safe=f"That Telegram group became a supergroup; its chat id is now tg:{error.new_chat_id}.",
-            )
-        case Forbidden():
-            return SendPermanentError(
-                detail, safe=_in_words(error, "Telegram does not let the bot write to that chat.")
-            )
-        case BadRequest():
-            return SendPermanentError(
-                detail, safe=_in_words(error, f"Telegram refused the message: {_short(error)}.")
-            )
-    cause = error.__cause__
-    if isinstance(cause, _NEVER_WRITTEN):
-        return SendRetryError(detail, safe="Telegram cannot be reached.")
-    return SendUncertainError(
-        detail, safe="Telegram did not answer; the message may or may not have arrived."
-    )
-
-
-def retry_after_s(error: RetryAfter) -> float:
-    pause = error.retry_after
-    return pause.total_seconds() if isinstance(pause, timedelta) else float(pause)
-
-
-def trouble(error: TelegramError) -> str:
-    """Why reads do not work, for `/status`."""
-    cause = error.__cause__
-    if isinstance(cause, httpx.TimeoutException):
-        return "Telegram does not answer in time."
-    if isinstance(cause, httpx.HTTPError):
-        return "Telegram cannot be reached; the network may be down."
-    return f"Telegram has trouble: {_short(error)}"
-
-
-def _short(error: TelegramError) -> str:
-    """Without the page that a gateway answers with, which the library appends."""
-    return str(error).split(". Parsing the server response")[0][:200].rstrip(".")
-
-
-def _in_words(error: TelegramError, otherwise: str) -> str:
-    text = str(error).lower()
-    return next((sentence for words, sentence in _WORDS if words in text), otherwise)

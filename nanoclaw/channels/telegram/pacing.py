@@ -29,6 +29,17 @@ class Pacing:
         self._spent_until[chat] = spent
         return max(0.0, spent - now - self._burst * interval)
 
+    def take_spare(self, chat: int, *, keep: int) -> bool:
+        """Takes a token for something that may as well not be sent: only if one is there now, and `keep` more stay."""
+        now = self._monotonic()
+        self._forget(now)
+        interval = self._interval_s[chat < 0]
+        spent = max(self._spent_until.get(chat, now), now) + interval
+        if self.held_s(chat) > 0 or spent - now > max(1, self._burst - keep) * interval:
+            return False
+        self._spent_until[chat] = spent
+        return True
+
     def hold(self, chat: int, pause_s: float) -> None:
         """Telegram wants silence in this chat."""
         self._held_until[chat] = self._monotonic() + pause_s

@@ -14,7 +14,9 @@ from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
 
 from nanoclaw.channels.telegram import inbound
 from nanoclaw.channels.telegram.api import UNREADABLE, BotApi
-from nanoclaw.channels.telegram.outbound import TOKEN_REFUSED, retry_after_s, trouble
+from nanoclaw.channels.telegram.inbound import Moved
+from nanoclaw.channels.telegram.moves import Moves
+from nanoclaw.channels.telegram.refusals import TOKEN_REFUSED, retry_after_s, trouble
 from nanoclaw.channels.telegram.settings import TelegramSettings
 from nanoclaw.channels.telegram.standing import Standing
 from nanoclaw.domain import Inbound
@@ -23,7 +25,6 @@ from nanoclaw.ports import Clock, Receiver
 
 InitialOffset = Callable[[], Awaitable[tuple[int, datetime] | None]]
 
-OTHER_PROGRAM = "Another program polls with the same token."
 PRIVACY_MODE = "In groups I only see commands, replies to me and messages that name me (privacy mode)."
 _TRUSTED_FOR = timedelta(days=6)
 """After a week without updates Telegram starts at any number, perhaps a lower one: an old offset would hide them."""
@@ -43,6 +44,7 @@ class Polling:
         *,
         api: BotApi,
         receiver: Receiver,
+        moves: Moves,
         standing: Standing,
         settings: TelegramSettings,
         clock: Clock,
@@ -51,6 +53,7 @@ class Polling:
     ) -> None:
         self._api = api
         self._receiver = receiver
+        self._moves = moves
         self._standing = standing
         self._settings = settings
         self._clock = clock
@@ -65,6 +68,7 @@ class Polling:
         self._pause_s = settings.retry_first_s
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._answers: set[asyncio.Task[None]] = set()
         self._in_hand = False
         self._menu_set = False
         self._at_once = False
@@ -83,6 +87,9 @@ class Polling:
         await asyncio.wait({self._task})
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
             _log.error("telegram_polling_failed", error=repr(error)[:300])
+        for answer in self._answers:
+            answer.cancel()
+        await asyncio.gather(*self._answers, return_exceptions=True)
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
@@ -159,33 +166,49 @@ class Polling:
 
     async def _take(self, update: Update, me: User, *, behind: bool) -> bool:
         """Whether the update is dealt with for ever."""
-        message = self._map(update, me)
-        if message is None:
+        heard = self._map(update, me)
+        if heard is None:
+            self._answer_press(update)
             return True
-        if behind and not _is_command(message):
+        if behind and not (isinstance(heard, Inbound) and _is_command(heard)):
             return False
         try:
-            await self._receiver.receive(replace(message, cursor=None) if behind else message)
+            if isinstance(heard, Moved):
+                await self._moves.report(heard.old, heard.new, inbound.cursor(update))
+            else:
+                await self._receiver.receive(replace(heard, cursor=None) if behind else heard)
         except StoreUnavailableError:
             return False
         except Exception:  # noqa: BLE001 - one delivery, supervised: tried again, then passed over and counted
             _log.exception("telegram_update_not_taken", update_id=update.update_id)
             return self._given_up(update.update_id)
+        self._answer_press(update)
         return True
 
-    def _map(self, update: Update, me: User) -> Inbound | None:
+    def _map(self, update: Update, me: User) -> Inbound | Moved | None:
         if UNREADABLE in update.api_kwargs:
             self._standing.lost_one()
             return None
-        if update.edited_message is not None:
-            _log.info("telegram_edit_ignored", chat=update.edited_message.chat.id)
-            return None
         try:
-            return inbound.read(update, me)
+            return inbound.moved(update) or inbound.read(update, me, self._clock.now())
         except Exception:  # noqa: BLE001 - one update that nobody can read must not hold up all that come after it
             _log.exception("telegram_update_unreadable", update_id=update.update_id)
             self._standing.lost_one()
             return None
+
+    def _answer_press(self, update: Update) -> None:
+        """Ends the waiting that Telegram shows on a pressed button; nothing waits for that."""
+        if update.callback_query is None:
+            return
+        task = asyncio.create_task(self._answer(update.callback_query.id), name="telegram-press")
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _answer(self, press: str) -> None:
+        try:
+            await self._api.answer_press(press)
+        except Exception as error:  # noqa: BLE001 - presence is never worth more than a line in the log
+            _log.debug("telegram_presence_failed", press=press, error=repr(error)[:200])
 
     def _given_up(self, update_id: int) -> bool:
         tries = self._tries.get(update_id, 0) + 1
@@ -207,13 +230,15 @@ class Polling:
         self._pause_s = min(2 * pause_s, self._settings.retry_most_s)
         if isinstance(error, InvalidToken):
             self._me = None
-            self._standing.down(TOKEN_REFUSED)
+            self._standing.refused(TOKEN_REFUSED)
             pause_s = self._settings.refused_retry_s
         elif isinstance(error, Conflict) and "webhook" in str(error).lower():
             self._standing.retrying("A webhook was set for this bot; it is being removed.")
             await self._remove_webhook()
         elif isinstance(error, Conflict):
-            self._standing.retrying(OTHER_PROGRAM)
+            # Not by `_pause_s`: while two read in turn, some reads work, and each makes that short again.
+            most_s, times = self._settings.retry_most_s, self._standing.contested()
+            pause_s = min(self._settings.retry_first_s * 2 ** min(times - 1, 16), most_s)
         elif isinstance(error, RetryAfter):
             pause_s = retry_after_s(error)
             self._standing.retrying(f"Telegram asks for a pause of {pause_s:g} s.")
@@ -240,4 +265,5 @@ class Polling:
 
 
 def _is_command(message: Inbound) -> bool:
-    return _COMMAND.match(message.text) is not None
+    typed = message.text if message.caption is None else message.caption
+    return _COMMAND.match(typed) is not None
