@@ -57,20 +57,13 @@ def test_parts_are_never_blank_and_never_too_long(text: str, limit: int) -> None
 
 
 @settings(max_examples=250, deadline=None)
-@given(
-    text=texts(fences=False).filter(lambda t: "```" not in t and "~~~" not in t), limit=st.integers(16, 120)
-)
-def test_without_fences_only_white_space_at_the_cuts_is_lost(text: str, limit: int) -> None:
+@given(text=texts(fences=False).map(lambda t: re.sub(r"```|[*_~|]", "", t)), limit=st.integers(16, 120))
+def test_without_what_is_carried_over_only_white_space_at_the_cuts_is_lost(text: str, limit: int) -> None:
     parts = split(text, limit, utf16_len)
 
     assert without_space("".join(parts)) == without_space(text)
-    rest = text
-    for part in parts:
-        at = rest.find(part)
-        assert at >= 0, "a part is a piece of the text as it stands"
-        assert not rest[:at].strip()
-        rest = rest[at + len(part) :]
-    assert not rest.strip()
+    lines = {line.strip() for line in text.split("\n")}
+    assert all(any(line.strip() in whole for whole in lines) for part in parts for line in part.split("\n"))
 
 
 @settings(max_examples=250, deadline=None)
@@ -181,6 +174,76 @@ def test_a_link_longer_than_a_message_is_cut_at_last() -> None:
     parts = split("see [x](https://example.org/" + "a" * 100 + ")", 50)
 
     assert "".join(parts).replace(" ", "") == "see[x](https://example.org/" + "a" * 100 + ")"
+
+
+def test_a_table_goes_on_under_its_header_and_is_cut_between_rows() -> None:
+    rows = [f"| {n} | some words of row {n} |" for n in range(9)]
+    parts = split("Look:\n\n| a | b |\n|---|---|\n" + "\n".join(rows) + "\n\nDone.", 100)
+
+    assert len(parts) > 2
+    assert all("| a | b |\n|---|---|\n| " in part for part in parts)
+    assert [line for part in parts for line in part.split("\n") if "row" in line] == rows
+
+
+def test_a_table_whose_header_is_too_long_to_be_repeated_is_still_cut_between_rows() -> None:
+    rows = [f"| {n} | some words of row {n} |" for n in range(9)]
+    parts = split(f"| {'a' * 60} | b |\n|---|---|\n" + "\n".join(rows), 100)
+
+    assert [line for part in parts for line in part.split("\n") if "row" in line] == rows
+
+
+@pytest.mark.parametrize("signs", ["*", "_", "**", "__", "***", "~~"])
+def test_a_long_emphasis_is_closed_and_opened_again(signs: str) -> None:
+    words = [f"word{n}" for n in range(30)]
+    parts = split(f"See {signs}{' '.join(words)}{signs} there.", 80)
+
+    assert len(parts) > 2
+    assert all(part.count(signs) % 2 == 0 for part in parts)
+    assert parts[1].startswith(f"{signs}word")
+    assert parts[1].endswith(signs)
+    assert re.findall(r"word\d+", " ".join(parts)) == words
+
+
+def test_an_emphasis_goes_on_behind_the_sign_of_a_quote() -> None:
+    parts = split("> **one one one one\n> two two two two two\n> three three**", 32)
+
+    assert parts == ["> **one one one one**", "> **two two two two two**", "> **three three**"]
+
+
+def test_a_short_emphasis_is_kept_whole() -> None:
+    for lead in range(20, 80):
+        parts = split("x " * (lead // 2) + "**some bold words** and ~~some other~~ " + "y " * 30, 80)
+
+        assert any("**some bold words**" in part for part in parts)
+        assert any("~~some other~~" in part for part in parts)
+
+
+def test_a_numbered_list_goes_on_with_its_numbers() -> None:
+    steps = [f"{n}. step number {n}" for n in range(1, 30)]
+
+    assert "\n".join(split("\n".join(steps), 60)).split("\n") == steps
+
+
+def test_a_deep_item_at_the_beginning_of_a_part_does_not_become_code() -> None:
+    items = ["  " * depth + f"- item at depth {depth}" for depth in range(8)]
+    parts = split("\n".join(items), 80)
+
+    assert all(part.startswith("- item") for part in parts)
+    assert "- item at depth 3\n  - item at depth 4" in "\n".join(parts)
+
+
+def test_indented_code_keeps_its_indentation() -> None:
+    parts = split("Text\n\n" + "\n".join(f"    - code {n}" for n in range(12)), 60)
+
+    assert all(part.startswith("    - code") for part in parts[1:])
+
+
+@pytest.mark.parametrize("sign", ["#", "-", "+", "1.", "2)", ">", "---", "```"])
+def test_no_part_begins_with_a_sign_that_means_something_there_only(sign: str) -> None:
+    for lead in range(1, 40):
+        parts = split("x" * lead + f" {sign} word " + "y " * 30, 40)
+
+        assert not any(part.startswith(f"{sign} ") for part in parts)
 
 
 def test_a_text_that_fits_is_left_as_it_is() -> None:
