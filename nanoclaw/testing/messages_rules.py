@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from nanoclaw.testing.messages_images import complaint
 from nanoclaw.testing.messages_stream import as_blocks, signature
 from nanoclaw.testing.replies import Block
 
@@ -148,6 +149,8 @@ def _check_block(where: str, block: Any, role: str) -> None:
             _check_tool_use(where, block)
         case "tool_result":
             _check_tool_result(where, block)
+        case "image":
+            _check_image(where, block)
 
 
 def _check_text(where: str, block: Block) -> None:
@@ -189,6 +192,13 @@ def _check_tool_result(where: str, block: Block) -> None:
             raise RefusedError(f"{where}.tool_result.content.{number}: Input should be a text or image block")
         if part["type"] == "text":
             _check_text(f"{where}.tool_result.content.{number}", part)
+        if part["type"] == "image":
+            _check_image(f"{where}.tool_result.content.{number}", part)
+
+
+def _check_image(where: str, block: Block) -> None:
+    if problem := complaint(block.get("source")):
+        raise RefusedError(f"{where}.image.{problem}")
 
 
 def _check_order(messages: list[dict[str, Any]]) -> None:

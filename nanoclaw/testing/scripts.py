@@ -17,7 +17,7 @@ Answer: TypeAlias = Reply | Callable[[Body], Reply]
 Condition: TypeAlias = str | re.Pattern[str] | Callable[[Body], bool]
 
 _MESSAGE: Final = re.compile(r"<message\b([^>]*)>(.*?)</message>", re.DOTALL)
-_QUOTED: Final = re.compile(r"<quoted_message\b[^>]*>.*?</quoted_message>", re.DOTALL)
+_BESIDE: Final = re.compile(r"<(quoted_message|document)\b[^>]*>.*?</\1>|<attachment\b[^>]*/>", re.DOTALL)
 _CONTEXT: Final = re.compile(r"\A\s*<context\b[^>]*/>")
 _ATTRIBUTE: Final = re.compile(r'(\w+)="([^"]*)"')
 
@@ -43,7 +43,7 @@ class ToolResult:
 
 
 def spoken(text: str) -> list[Spoken]:
-    """The chat messages of a prompt, unescaped, quotes left out; any other text is one message without a sender."""
+    """The chat messages of a prompt, unescaped, quotes and files left out; any other text is one message without a sender."""
     found = _MESSAGE.findall(text)
     if not found:
         plain = _CONTEXT.sub("", text).strip()
@@ -51,7 +51,7 @@ def spoken(text: str) -> list[Spoken]:
     messages = []
     for head, content in found:
         attributes = {name: unescape(value) for name, value in _ATTRIBUTE.findall(head)}
-        words = unescape(_QUOTED.sub("", content)).strip()
+        words = unescape(_BESIDE.sub("", content)).strip()
         messages.append(
             Spoken(text=words, sender=attributes.get("sender", ""), time=attributes.get("time", ""))
         )
