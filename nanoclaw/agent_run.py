@@ -6,7 +6,7 @@ What a frame does to the store is done before it is acknowledged. The turn's end
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ import structlog
 from nanoclaw.domain import ChatId, RunId, Turn, TurnId
 from nanoclaw.errors import OutageCause, OutageError, StoreUnavailableError
 from nanoclaw.ports import AgentProcess, Clock, HostTool
-from nanoclaw.stores import KeptFrame, LiveRun, RunStore
+from nanoclaw.stores import Block, KeptFrame, LiveRun, RunStore
 from nanoclaw.wire import (
     WIRE_VERSION,
     Accepted,
@@ -72,6 +72,10 @@ Ended = tuple[int, TurnEnd | AgentError] | Died
 """The last word on a turn, with the number of its frame; its effects are the caller's, in the frame's transaction."""
 
 
+Show = Callable[[Sequence[Block]], Awaitable[Sequence[Block]]]
+"""References to pictures in, pictures out."""
+
+
 @dataclass(slots=True)
 class _Serving:
     turn: Turn
@@ -100,7 +104,9 @@ class AgentRun:
         tools: Callable[[str], HostTool | None],
         clock: Clock,
         host_called: Callable[[HostCall], Awaitable[None]] | None = None,
+        said: Callable[[TurnId, int, str], None] | None = None,
     ) -> None:
+        """`said`: takes what the model writes, piece by piece, with the number of its call; returns at once."""
         self.id = run_id
         self.chat_id = chat_id
         self._process = process
@@ -108,6 +114,7 @@ class AgentRun:
         self._tools = tools
         self._clock = clock
         self._host_called = host_called
+        self._said = said
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reader: asyncio.Task[None] | None = None
         self._serving: _Serving | None = None
@@ -116,6 +123,8 @@ class AgentRun:
         self._taken = 0
         self._known = 0
         """Agent frames up to this one have had their effects in a former life of the host."""
+        self._midway = False
+        """The model call that goes on began before we listened: its text has no beginning, and nobody is to see it."""
         self._write_lock = asyncio.Lock()
         self._order_lock = asyncio.Lock()
         self._gone = asyncio.Event()
@@ -164,33 +173,43 @@ class AgentRun:
             safe = "The agent did not start."
             raise OutageError("the agent did not say hello", cause="engine", safe=safe) from None
 
-    async def adopt(self, record: LiveRun, turn: Turn | None, turn_start: TurnStart | None) -> None:
+    async def adopt(
+        self, record: LiveRun, turn: Turn | None, turn_start: TurnStart | None, show: Show | None = None
+    ) -> None:
         """Takes over a process that outlived its host: reads its log again, then resends what it may have missed.
 
-        `turn_start` is the frame of the running turn, if the agent has not acknowledged it. Raises OutageError.
+        `turn_start` is the frame of the running turn, if the agent has not acknowledged it; `show` makes blocks of the
+        pictures that follow-ups name. Raises OutageError.
         """
         self._known, self._sent = (
             record.last_frame,
             _MAX_NUMBER,
         )  # what our predecessor sent is acknowledged, too
         self._due = record.last_host_frame + 1
+        self._midway = True
         if turn:
             self._serving = self._served = _Serving(turn, asyncio.get_running_loop().create_future())
         self._reader = asyncio.create_task(self._read(), name=f"run {self.id[:8]}")
         await self._greeted(30.0)
+        blocks = await self._shown_again(show) if show else {}
         try:
             async with asyncio.timeout(_RESEND_S):
-                await self._resend(turn_start)
+                await self._resend(turn_start, blocks)
         except ConnectionError:
             pass  # it has ended meanwhile; what it said is read all the same
         except TimeoutError:
             await self.kill("the agent does not read what it is sent")
             raise OutageError("adoption: it reads nothing", cause="engine", safe="An agent hangs.") from None
 
-    async def _resend(self, turn_start: TurnStart | None) -> None:
+    async def _shown_again(self, show: Show) -> dict[int, Sequence[Block]]:
+        """The pictures of follow-ups that the agent may have missed, by frame number."""
+        kept = await self._store.kept_frames(self.id)
+        return {each.n: await show(images) for each in kept if (images := _images(each))}
+
+    async def _resend(self, turn_start: TurnStart | None, blocks: dict[int, Sequence[Block]]) -> None:
         await self._write(b"\n" + encode_ack(Ack(upto=self._known)))
         for kept in await self._store.kept_frames(self.id):
-            frame = turn_start if kept.type == TurnStart.type else _frame(kept)
+            frame = turn_start if kept.type == TurnStart.type else _frame(kept, blocks.get(kept.n, []))
             # What means nothing any more (a turn that was stopped meanwhile) still needs its number.
             await self._write(encode(frame or Interrupt(turn=kept.turn_id or ""), kept.n))
 
@@ -215,6 +234,7 @@ class AgentRun:
         """Hands the turn to the agent and waits for its last word."""
         serving = _Serving(turn, asyncio.get_running_loop().create_future())
         self._serving = self._served = serving
+        self._midway = False
         try:
             if self.dead:
                 return self._doom or Died(reason=self.dead, outage=self._outage)
@@ -231,10 +251,10 @@ class AgentRun:
         with suppress(ConnectionError, OutageError):
             await self._send(n, Interrupt(turn=turn_id))
 
-    async def offer(self, n: int, turn_id: TurnId, text: str) -> None:
-        """A follow-up for the running turn."""
+    async def offer(self, n: int, turn_id: TurnId, text: str, blocks: Sequence[Block] = ()) -> None:
+        """A follow-up for the running turn; `blocks` are its pictures."""
         with suppress(ConnectionError, OutageError):  # the turn's own end tells
-            await self._send(n, FollowUp(turn=turn_id, text=text))
+            await self._send(n, FollowUp(turn=turn_id, text=text, blocks=list(blocks)))
 
     async def interrupt(self, grace_s: float) -> None:
         """Ends the running turn; an agent that does not obey in time is ended itself."""
@@ -423,13 +443,17 @@ class AgentRun:
             return None
         turn, now = serving.turn, self._clock.now()
         self._count(serving, frame)
-        if isinstance(frame, ToolStart):
+        if isinstance(frame, Text):
+            if self._said and not self._midway:
+                self._said(turn.id, frame.call, frame.text)
+        elif isinstance(frame, ToolStart):
             serving.inputs[frame.call] = dict(frame.input)
             serving.step = frame.name
             serving.tools += 1
         elif isinstance(frame, Accepted):
             await self._store.accepted(self.id, n, frame, turn, now)
         elif isinstance(frame, ModelEnd):
+            self._midway = False
             serving.step = "thinking"
             for name in serving.tokens:
                 serving.tokens[name] += int(frame.usage.get(name) or 0)
@@ -483,11 +507,15 @@ class AgentRun:
             self._hello.set_result(None)
 
 
-def _frame(kept: KeptFrame) -> Frame | None:
+def _images(kept: KeptFrame) -> list[Block]:
+    return (kept.body or {}).get("images", []) if kept.type == FollowUp.type else []
+
+
+def _frame(kept: KeptFrame, blocks: Sequence[Block]) -> Frame | None:
     """A host frame as it was sent first."""
     body = kept.body or {}
     if kept.type == FollowUp.type and kept.turn_id:
-        return FollowUp(turn=kept.turn_id, text=body["text"])
+        return FollowUp(turn=kept.turn_id, text=body["text"], blocks=list(blocks))
     if kept.type == HostResult.type:
         return HostResult(turn=body["turn"], call=body["call"], ok=body["ok"], content=body["content"])
     if kept.type == Interrupt.type and kept.turn_id:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import timedelta
+from typing import Protocol, get_args
 
 import structlog
 
-from nanoclaw.domain import Action, ChatId, Lane, OutboxEntry, OutboxPart, ToolCall
+from nanoclaw.domain import ChatId, Lane, OutboxEntry, OutboxPart, ToolCall, TurnId
+from nanoclaw.envelope import Envelope, Sending
 from nanoclaw.errors import (
     SendError,
     SendPermanentError,
@@ -20,10 +20,10 @@ from nanoclaw.errors import (
     SendUncertainError,
     StoreUnavailableError,
 )
-from nanoclaw.ports import Channel, Clock, PartToSend
-from nanoclaw.stores import Head, OutboxStore
-
-REPEAT_LABEL = "↻ may be a repeat\n"
+from nanoclaw.ports import Channel, Clock
+from nanoclaw.posting import Records, Sent, attempt
+from nanoclaw.spool import Spool
+from nanoclaw.stores import Head, OutboxStore, is_passing
 
 log = structlog.get_logger()
 
@@ -34,6 +34,8 @@ class DeliverySettings:
 
     retry_delays_s: Sequence[float] = (1, 2, 5, 15, 60, 300)
     expires_after_s: float = 86_400
+    away_expires_s: float = 21_600
+    """While a chat cannot be reached, what became too old is told so much later: several in one line."""
     store_pause_s: float = 1.0
 
 
@@ -50,6 +52,8 @@ class _LaneState:
     more: bool = True
     nudged: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    heir: ChatId | None = None
+    """The chat has another id by now: its lane begins when this one is done with what it has in hand."""
 
 
 class _GivenUpError(Exception):
@@ -68,19 +72,36 @@ class Delivery:
         settings: DeliverySettings,
         tell_main: TellMain,
         name_of: Callable[[ChatId], str] = str,
+        envelope: Envelope | None = None,
+        spool: Spool | None = None,
+        hushed: Callable[[TurnId], Awaitable[None]] | None = None,
     ) -> None:
-        """`name_of`: what a person calls that chat."""
+        """`name_of`: what a person calls that chat. `hushed`: returns when nothing of an ended turn is shown live."""
         self._store = store
         self._channel_of = channel_of
         self._clock = clock
         self._settings = settings
         self._tell_main = tell_main
         self._name_of = name_of
+        self._envelope = envelope or Envelope(spool=spool)
+        self._spool = spool
+        self._hushed = hushed
+        self._records = Records(
+            store=store,
+            clock=clock,
+            spool=spool,
+            store_pause_s=settings.store_pause_s,
+            closing=lambda: self._closing,
+        )
         self._lanes: dict[tuple[ChatId, Lane], _LaneState] = {}
+        self._elders: dict[tuple[ChatId, Lane], _LaneState] = {}
+        """Lanes at work under a chat's former id, by the new one."""
         self._closing = False
 
     async def start(self) -> None:
-        """Takes up what was unsent."""
+        """Takes up what was unsent; files that nothing unsent needs are removed."""
+        if self._spool:
+            self._spool.sweep(await self._store.spooled())
         for chat_id, lane in await self._store.unsent_lanes():
             self.poke(chat_id, lane)
 
@@ -99,17 +120,31 @@ class Delivery:
     def poke(self, chat_id: ChatId, lane: Lane) -> None:
         """Something new is in this lane."""
         state = self._lanes.get((chat_id, lane))
+        elder = self._elders.get((chat_id, lane))
         if state:
             state.more = True
+        elif elder is not None:
+            elder.heir = chat_id
         elif not self._closing:
             state = _LaneState(chat_id, lane)
             self._lanes[chat_id, lane] = state
             state.task = asyncio.create_task(self._work(state), name=f"delivery {chat_id} {lane}")
 
+    def moved(self, old: ChatId, new: ChatId) -> None:
+        """A chat goes on under another id. What is in hand is finished under the old one first, and never sent twice."""
+        for lane in get_args(Lane):
+            if state := self._lanes.get((old, lane)):
+                self._elders[new, lane] = state
+                state.nudged.set()
+
     def reachable(self, chat_id: ChatId) -> None:
         """The chat can be reached again: whatever waits for that is tried at once."""
+        self.back(lambda other: other == chat_id)
+
+    def back(self, owns: Callable[[ChatId], bool]) -> None:
+        """The same for every chat of a channel that is back (`channel.owns`)."""
         for state in self._lanes.values():
-            if state.chat_id == chat_id:
+            if owns(state.chat_id):
                 state.nudged.set()
 
     async def _work(self, state: _LaneState) -> None:
@@ -129,6 +164,9 @@ class Delivery:
                     await self._pause(state, 5)
         finally:
             del self._lanes[state.chat_id, state.lane]
+            self._elders = {key: elder for key, elder in self._elders.items() if elder is not state}
+            if state.heir:
+                self.poke(state.heir, state.lane)
 
     async def _pause(self, state: _LaneState, seconds: float) -> None:
         """Until the time is over, or somebody has nudged since the caller cleared that."""
@@ -141,171 +179,125 @@ class Delivery:
             return
 
     async def _deliver(self, state: _LaneState, head: Head) -> None:
-        entry = head.entry
-        expires = entry.expires or head.created_at + timedelta(seconds=self._settings.expires_after_s)
-        channel = self._channel_of(entry.chat_id)
-        parts = list(head.parts)
+        entry, channel = head.entry, self._channel_of(head.entry.chat_id)
         try:
             if channel is None:
                 await self._give_up(entry, "no channel serves this chat any more", None)
-            else:
-                await self._until_reachable(state, channel, entry, expires)
-                parts = parts or await self._begin(channel, entry)
+                return
+            job = Sending(
+                entry=entry,
+                channel=channel,
+                meant_for=entry.due or head.created_at,
+                expires=entry.expires or head.created_at + timedelta(seconds=self._settings.expires_after_s),
+            )
+            await self._until_reachable(state, job)
+            await self._find_replaced(job, head.parts)
+            parts = list(head.parts) or await self._begin(job)
             for part in parts:
-                if channel and part.state != "sent" and not self._closing:
-                    await self._send(state, channel, entry, part, expires, last=part is parts[-1])
+                if part.state != "sent" and not self._closing:
+                    await self._send(state, job, part, last=part is parts[-1])
         except _GivenUpError:
             return
 
-    async def _until_reachable(
-        self, state: _LaneState, channel: Channel, entry: OutboxEntry, expires: datetime
-    ) -> None:
-        while not channel.reachable(entry.chat_id) and not self._closing:
+    async def _until_reachable(self, state: _LaneState, job: Sending) -> None:
+        while not job.channel.reachable(job.entry.chat_id) and not self._closing:
             state.nudged.clear()
-            await self._check_expired(entry, expires)
+            await self._check_expired(job, grace_s=self._settings.away_expires_s)
             await self._pause(state, min(60.0, self._settings.expires_after_s))
 
-    async def _check_expired(self, entry: OutboxEntry, expires: datetime) -> None:
-        if self._clock.now() >= expires:
-            await self._give_up(entry, "it is too old to be sent now", None)
+    async def _check_expired(self, job: Sending, *, grace_s: float = 0) -> None:
+        """Ends everything in the lane that became too old, in one go: told in one line."""
+        entry, now, age = job.entry, self._clock.now(), timedelta(seconds=self._settings.expires_after_s)
+        if now < job.expires + timedelta(seconds=0 if is_passing(entry) else grace_s):
+            return
+        old = [e for e in await self._store.too_old(entry.chat_id, entry.lane, now, age) if e.id != entry.id]
+        missed = [e for e in (entry, *old) if not is_passing(e)]
+        if missed:
+            to, begins = self._name_of(entry.chat_id), f"began: {_first_line(missed[0])}"
+            text = f"A message to {to} was too old to be sent now. It {begins}"
+            if len(missed) > 1:
+                text = f"{len(missed)} messages to {to} were too old to be sent: the oldest {begins}"
+            # Told first: after a crash in between it is known by its key, and not told again.
+            await self._tell_main(f"too-old:{missed[0].id}", text, not_in=entry.chat_id)
+        for each in (entry, *old):
+            await self._records.end(each, "it is too old to be sent now")
+        raise _GivenUpError
 
-    async def _begin(self, channel: Channel, entry: OutboxEntry) -> list[OutboxPart]:
+    async def _find_replaced(self, job: Sending, parts: Sequence[OutboxPart]) -> None:
+        """Waits until nothing is shown live of a turn that is over; finds the message that an edit is for."""
+        entry = job.entry
+        if self._hushed and entry.turn_id and not self._closing:
+            await self._hushed(entry.turn_id)
+        if entry.kind == "edit" and entry.edit_of and job.channel.capabilities.edits:
+            job.replaces = await self._store.shown(entry.edit_of)
+        unsure = any(part.state == "uncertain" for part in parts)
+        # A live answer is no message yet: rather none than one that is perhaps there twice, or tells of nothing.
+        if is_passing(entry) and (
+            (entry.kind == "edit" and not job.replaces)
+            or (entry.kind == "text" and unsure and not job.channel.capabilities.finds_sent)
+        ):
+            await self._give_up(entry, "there is nothing to show any more", None)
+
+    async def _begin(self, job: Sending) -> list[OutboxPart]:
+        entry = job.entry
         if self._closing:
             return []
-        try:
-            texts = channel.split(entry.text) or [entry.text]
-        except Exception:
-            log.exception("delivery.split_failed", chat=entry.chat_id, entry=entry.id)
-            texts = [entry.text]
+        texts = [entry.text]
+        if entry.spool_path is None:
+            try:
+                texts = job.channel.split(entry.text) or texts
+            except Exception:
+                log.exception("delivery.split_failed", chat=entry.chat_id, entry=entry.id)
         await self._store.begin(entry.id, texts)
         return [
             OutboxPart(outbox_id=entry.id, index=n, text=text, state="queued" if n else "sending", attempts=0)
             for n, text in enumerate(texts)
         ]
 
-    async def _send(
-        self,
-        state: _LaneState,
-        channel: Channel,
-        entry: OutboxEntry,
-        part: OutboxPart,
-        expires: datetime,
-        *,
-        last: bool,
-    ) -> None:
+    async def _send(self, state: _LaneState, job: Sending, part: OutboxPart, *, last: bool) -> None:
         """Tries one part until it is sent, given up, or the service stops."""
         # After `begin` and after the part before it, `sending` is recorded already, with the same commit.
         recorded = part.state == "sending" or part.index > 0
         uncertain = part.state == "uncertain"
-        attempt = part.attempts
+        tries = part.attempts
         while not self._closing:
-            await self._check_expired(entry, expires)
-            if not recorded or attempt > 0:
+            await self._check_expired(job)
+            if not recorded or tries > 0:
                 await self._store.sending(part)
             state.nudged.clear()  # what comes from now on, while the part fails, cuts the wait after it short
-            outcome = await self._try(channel, entry, part, repeat=uncertain)
-            if isinstance(outcome, _Sent):
-                await self._certainly(
-                    lambda outcome=outcome: self._store.sent(  # type: ignore[misc]  # bound for this try
-                        entry,
-                        part,
-                        outcome.platform_id,
-                        outcome.call,
-                        then="end" if last else "stop" if self._closing else "next",
-                        now=self._clock.now(),
-                    )
-                )
+            to_send = self._envelope.seal(job, part, last=last, repeat=uncertain, now=self._clock.now())
+            outcome = await attempt(job, part, to_send, self._clock)
+            if isinstance(outcome, Sent):
+                await self._records.sent(job.entry, part, outcome, last=last)
                 return
-            if isinstance(outcome.error, SendPermanentError):
-                await self._give_up(entry, outcome.error.safe, outcome.call)
+            if isinstance(outcome.error, SendPermanentError) and to_send.replaces is None:
+                await self._give_up(job.entry, outcome.error.safe, outcome.call)
             uncertain = uncertain or isinstance(outcome.error, SendUncertainError)
-            delay_s = self._delay_s(outcome.error, attempt)
-            await self._certainly(
-                lambda outcome=outcome, uncertain=uncertain, delay_s=delay_s: self._store.not_sent(  # type: ignore[misc]
-                    part,
-                    state="uncertain" if uncertain else "queued",
-                    error=outcome.error.safe,
-                    next_try=self._clock.now() + timedelta(seconds=delay_s),
-                    call=outcome.call,
-                    now=self._clock.now(),
-                )
-            )
-            attempt += 1
+            delay_s = self._delay_s(outcome.error, tries)
+            if isinstance(outcome.error, SendPermanentError):
+                job.replaces, delay_s = None, 0.0  # that message cannot be changed: it is sent as a new one
+            await self._records.not_sent(part, outcome, uncertain=uncertain, delay_s=delay_s)
+            tries += 1
             await self._pause(state, delay_s)
 
-    def _delay_s(self, error: SendError, attempt: int) -> float:
+    def _delay_s(self, error: SendError, tries: int) -> float:
         if isinstance(error, SendRetryError) and error.retry_after_s is not None:
             return error.retry_after_s
         delays = self._settings.retry_delays_s
-        return delays[min(attempt, len(delays) - 1)] * random.uniform(0.9, 1.2)  # noqa: S311 - jitter
-
-    async def _try(
-        self, channel: Channel, entry: OutboxEntry, part: OutboxPart, *, repeat: bool
-    ) -> _Sent | _NotSent:
-        to_send = PartToSend(
-            chat_id=entry.chat_id,
-            text=REPEAT_LABEL + part.text if repeat else part.text,
-            key=f"{entry.id}/{part.index}",
-            thread=entry.thread,
-            reply_to=entry.reply_to if part.index == 0 else None,
-            repeat=repeat,
-        )
-        started_at, started = self._clock.now(), time.perf_counter()
-
-        def call(*, success: bool, output: str) -> ToolCall:
-            return ToolCall(
-                action_id=entry.action_id, tool_name="channel.sendMessage", started_at=started_at,
-                duration_ms=round((time.perf_counter() - started) * 1000), success=success,
-                input={"chat": entry.chat_id, "part": part.index, "characters": len(part.text), "repeat": repeat},
-                output=output, turn_id=entry.turn_id,
-            )  # fmt: skip
-
-        try:
-            found = await channel.find_sent(to_send) if repeat and channel.capabilities.finds_sent else None
-            platform_id = found or await channel.send_part(to_send)
-        except SendError as error:
-            log.warning("delivery.not_sent", chat=entry.chat_id, key=to_send.key, reason=str(error))
-            return _NotSent(error, call(success=False, output=error.safe))
-        except Exception as error:  # an adapter's fault must not lose the message: it may have been sent
-            log.exception("delivery.adapter_failed", chat=entry.chat_id, key=to_send.key)
-            uncertain = SendUncertainError(f"{type(error).__name__}: {error}", safe="The channel failed.")
-            return _NotSent(uncertain, call(success=False, output=str(uncertain)))
-        return _Sent(platform_id, call(success=True, output=platform_id))
-
-    async def _certainly(self, write: Callable[[], Awaitable[None]]) -> None:
-        """What the service told us has to be recorded, however long the store is away."""
-        while True:
-            try:
-                return await asyncio.shield(asyncio.ensure_future(write()))
-            except StoreUnavailableError:
-                if self._closing:
-                    raise
-                await asyncio.sleep(self._settings.store_pause_s)
+        return delays[min(tries, len(delays) - 1)] * random.uniform(0.9, 1.2)  # noqa: S311 - jitter
 
     async def _give_up(self, entry: OutboxEntry, error: str, call: ToolCall | None) -> None:
-        action = Action(
-            action_type="delivery_failed", triggered_by=None, target=entry.chat_id,
-            content=f"{error.rstrip('.')}: {entry.text}", turn_id=entry.turn_id, failed=True,
-        )  # fmt: skip
-        await self._certainly(lambda: self._store.give_up(entry, error, action, call, self._clock.now()))
-        log.error("delivery.given_up", chat=entry.chat_id, entry=entry.id, reason=error)
-        first_line = entry.text.strip().splitlines()[0][:80] if entry.text.strip() else ""
-        to = self._name_of(entry.chat_id)
-        text = f"A message to {to} could not be delivered: {error.rstrip('.')}. It began: {first_line}"
-        await self._tell_main(f"undelivered:{entry.id}", text, not_in=entry.chat_id)
+        await self._records.end(entry, error, call)
+        if not is_passing(entry):
+            to = self._name_of(entry.chat_id)
+            text = f"A message to {to} could not be delivered: {error.rstrip('.')}. It began: {_first_line(entry)}"
+            await self._tell_main(f"undelivered:{entry.id}", text, not_in=entry.chat_id)
         raise _GivenUpError
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    platform_id: str
-    call: ToolCall
-
-
-@dataclass(frozen=True, slots=True)
-class _NotSent:
-    error: SendError
-    call: ToolCall
+def _first_line(entry: OutboxEntry) -> str:
+    text = entry.text.strip() or entry.file_name or ""
+    return text.splitlines()[0][:80] if text else ""
 
 
 def channel_by_owner(channels: Mapping[str, Channel]) -> Callable[[ChatId], Channel | None]:

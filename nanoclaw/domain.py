@@ -111,7 +111,11 @@ class KeptAttachment(Attachment):
     path: str | None = None
     """Of a kept one: below the group's folder, `attachments/<name of our own>`."""
     problem: str | None = None
-    """Why there is no file, in words for a person."""
+    """Why there is no file (of a kept one: why its text is not shown), in words for a person."""
+    text: str | None = None
+    """What a document says; read each time that it is shown to an agent, never stored."""
+    text_cut: bool = False
+    """`text` is only its beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +308,10 @@ class Ask:
     state: AskState
     created_at: datetime
     expires_at: datetime
+    answered_by: str | None = None
+    """The name of the owner who answered."""
+    answered_at: datetime | None = None
+    """When it was answered, withdrawn or found to have expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -15,7 +16,7 @@ from nanoclaw.directory import Directory
 from nanoclaw.domain import ChatId, Cursor, Group, Inbound, Lane, OutboxEntry, new_id
 from nanoclaw.errors import NanoclawError, SendError, StoreUnavailableError
 from nanoclaw.ports import Answer, Channel, Clock, Command, Invocation, PartToSend, Tx
-from nanoclaw.stores import MailboxStore
+from nanoclaw.stores import Held, MailboxStore
 
 SPEAKS_WITHOUT_STORE = ("status", "help", "stop")
 """Commands that answer from memory when nothing can be written."""
@@ -31,6 +32,18 @@ class Admission:
     """False: the sender's messages are dropped in this chat."""
     asks: Callable[[ChatId, str], bool]
     """False: stored, but nothing happens because of them."""
+
+
+class Asking(Protocol):
+    """Questions to the owners, as far as messages have to do with them. Every method raises StoreUnavailableError."""
+
+    async def hold(self, inbound: Inbound, why: str) -> Held:
+        """Notes a message of an unknown chat; keeps it, and asks about the chat, if that is worth it."""
+        ...
+
+    async def reply(self, inbound: Inbound) -> routing.Typed | None:
+        """The command that is meant by a yes or no in reply to a question."""
+        ...
 
 
 class Gate:
@@ -50,7 +63,11 @@ class Gate:
         changed: Callable[[], Awaitable[None]],
         channel_of: Callable[[ChatId], Channel | None],
         stop_all: Callable[[], Awaitable[None]],
+        asks: Asking | None = None,
+        leaving: Callable[[ChatId], Awaitable[None]] | None = None,
+        arrived: Callable[[ChatId, ChatId], Awaitable[None]] | None = None,
     ) -> None:
+        """`leaving` is awaited before a chat gets another id, `arrived` (old, new) afterwards."""
         self._mailbox = mailbox
         self._directory = directory
         self._commands = commands
@@ -62,6 +79,9 @@ class Gate:
         self._changed = changed
         self._channel_of = channel_of
         self._stop_all = stop_all
+        self._asks = asks
+        self._leaving = leaving
+        self._arrived = arrived
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered_in_the_dark: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
@@ -75,14 +95,13 @@ class Gate:
         started = time.perf_counter()
         group = self._directory.group(inbound.chat_id)
         owner = self._directory.is_owner(inbound.sender)
-        typed = self._typed(inbound, group)
+        typed = self._typed(inbound, group) or await self._replied(inbound, group, owner=owner)
         command = self._commands.get(typed.name) if typed else None
         now = self._clock.now()
         if typed and command and (group or command.where == "anywhere"):
             await self._command(inbound, typed, command, group, owner=owner)
         elif group is None:
-            why = f"Message in a chat that is not registered: {inbound.chat_name}"
-            await self._mailbox.note(inbound, "unregistered", why, now)
+            await self._stranger(inbound, owner=owner)
         elif not (owner or inbound.from_me or self._admission.stores(inbound.chat_id, inbound.sender)):
             why = f"Message of {inbound.sender_name} dropped: not on the sender allowlist"
             await self._mailbox.note(inbound, "dropped", why, now)
@@ -92,8 +111,12 @@ class Gate:
 
     async def moved(self, old: ChatId, new: ChatId, cursor: Cursor | None = None) -> None:
         """The chat goes on under its new id, with its group, its tasks and what waits in it."""
+        if self._leaving and self._directory.group(old):
+            await self._leaving(old)
         await self._mailbox.moved(old, new, cursor, self._clock.now())
         await self._directory.reload()
+        if self._arrived:
+            await self._arrived(old, new)
         await self._changed()
 
     async def seen(self, channel: str, chat_id: ChatId, name: str, *, is_group: bool) -> None:
@@ -103,7 +126,29 @@ class Gate:
         if inbound.from_me or inbound.from_bot:
             return None
         mine = (group.trigger, f"@{self._assistant_name}") if group else (f"@{self._assistant_name}",)
-        return routing.command(inbound.text, mine)
+        text = inbound.text if inbound.caption is None else inbound.caption
+        return routing.command(text, mine)
+
+    async def _replied(self, inbound: Inbound, group: Group | None, *, owner: bool) -> routing.Typed | None:
+        """An owner's yes or no, in main, in reply to a question."""
+        if self._asks is None or inbound.quote is None or inbound.from_me or inbound.from_bot:
+            return None
+        return await self._asks.reply(inbound) if group and group.is_main and owner else None
+
+    async def _stranger(self, inbound: Inbound, *, owner: bool) -> None:
+        """A chat that is not registered: never answered there; an owner is asked about it, once."""
+        why = f"Message in a chat that is not registered: {inbound.chat_name}"
+        person = not (inbound.from_me or inbound.from_bot)
+        heard = person and (owner or self._admission.asks(inbound.chat_id, inbound.sender))
+        if self._asks is None or not heard:
+            await self._mailbox.note(inbound, "unregistered", why, self._clock.now())
+            return
+        held = await self._asks.hold(inbound, why)
+        if held == "registered":  # at this very moment
+            await self._directory.reload()
+            await self.receive(inbound)
+        elif held == "asked":
+            self._own(self._afterwards(Answer(after=self._changed)))
 
     def _may(self, inbound: Inbound, command: Command, group: Group | None, *, owner: bool) -> bool:
         if command.where == "anywhere":
@@ -124,8 +169,13 @@ class Gate:
             why = f"{inbound.sender_name}: {line} (not allowed here, not answered)"
             await self._mailbox.note(inbound, "command", why, self._clock.now())
             return
+        if inbound.edit_of is not None:
+            why = f"{inbound.sender_name}: {line} (an edit; commands are not run again)"
+            await self._mailbox.note(inbound, "command", why, self._clock.now())
+            return
         key = (inbound.chat_id, inbound.sender, inbound.message_id)
-        if key in self._answered_in_the_dark:
+        answered = key in self._answered_in_the_dark
+        if answered and command.name != "stop":  # what was stopped in the dark is stopped for good now
             await self._mailbox.note(inbound, "command", f"{line} (answered before)", self._clock.now())
             return
         invocation = Invocation(
@@ -135,7 +185,8 @@ class Gate:
         try:
             entry, answer = await self._store_answer(inbound, line, answer, owner=owner)
         except StoreUnavailableError as error:
-            await self._answer_in_the_dark(inbound, command, answer, error)
+            if not answered:
+                await self._answer_in_the_dark(inbound, command, answer, error)
             raise
         if answer.change:
             await self._directory.reload()

@@ -160,6 +160,21 @@ class GroupQueue(Generic[R]):
         if chat and chat.retry:
             self._retry_due(chat)
 
+    def release(self, chat_id: ChatId) -> None:
+        """The chat is no more: an idle run of it goes, and so does its place in the line."""
+        chat = self._chats.get(chat_id)
+        if chat is None:
+            return
+        if chat.waiting:
+            self._line.remove(chat_id)
+        if chat.retry:
+            chat.retry.cancel()
+        chat.waiting, chat.again, chat.retry = False, False, None
+        if chat.idle:
+            self._close(chat, "its chat is no more")
+        else:
+            self._after(chat)
+
     def may_warm(self, chat_id: ChatId) -> bool:
         """Whether a run could be started in this chat that nobody has asked for: all is well, and a slot is free."""
         free = self._slots() < self._settings.max_runs and not self._line

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from nanoclaw.agent_run import AgentRun
-from nanoclaw.domain import Folder, Group, RunId, new_id
+from nanoclaw.domain import Folder, Group, RunId, TurnId, new_id
 from nanoclaw.errors import OutageError, StoreUnavailableError
 from nanoclaw.ports import AgentProcess, AgentRuntime, Clock, Extras, HostTool, ModelProxy, RunGrant, RunSpec
 from nanoclaw.stores import LiveRun, RunStore
@@ -41,8 +41,9 @@ class Launcher:
         host_called: Callable[[HostCall], Awaitable[None]],
         extras: Callable[[Group], Awaitable[Extras]],
         admit: Callable[[], Awaitable[None]],
+        said: Callable[[TurnId, int, str], None] | None = None,
     ) -> None:
-        """`admit` raises OutageError while no agent may start."""
+        """`admit` raises OutageError while no agent may start. `said`: of `AgentRun`, for every run."""
         self._runtime = runtime
         self._proxy = proxy
         self._store = store
@@ -55,6 +56,7 @@ class Launcher:
         self._host_called = host_called
         self._extras = extras
         self._admit = admit
+        self._said = said
 
     async def launch(self, group: Group) -> AgentRun:
         """A run that has said hello. Raises OutageError; nothing is left behind then."""
@@ -141,6 +143,7 @@ class Launcher:
             tools=self._tools,
             clock=self._clock,
             host_called=self._host_called,
+            said=self._said,
         )
 
     async def _undo(

@@ -34,6 +34,7 @@ from nanoclaw.domain import (
 )
 from nanoclaw.errors import OutageCause, StoreUnavailableError
 from nanoclaw.group_queue import GroupQueue, QueueSettings, Served
+from nanoclaw.live import Live
 from nanoclaw.notices import Notices
 from nanoclaw.ports import Clock, HostTool
 from nanoclaw.presence import Presence
@@ -73,6 +74,10 @@ class TurnSettings:
 
 Memory = Callable[[Folder], Awaitable[tuple[str | None, str | None]]]
 """CLAUDE.md of a group, and the global one."""
+Ready = Callable[[Folder, Sequence[StoredMessage]], Awaitable[list[StoredMessage]]]
+"""Gives each message its files, and what they say."""
+Show = Callable[[Folder, transcript.Rows, Sequence[bool]], Awaitable[transcript.Rows]]
+"""Puts pictures in the place of their names, in the rows of the turn that is marked as its own."""
 
 
 class Orchestrator:
@@ -98,6 +103,9 @@ class Orchestrator:
         clock: Clock,
         settings: TurnSettings,
         queue_settings: QueueSettings,
+        live: Live | None = None,
+        ready: Ready | None = None,
+        show: Show | None = None,
     ) -> None:
         self._mailbox = mailbox
         self._turns = turns
@@ -113,6 +121,9 @@ class Orchestrator:
         self._presence = presence
         self._poke = poke
         self._look = look
+        self._live = live
+        self._ready = ready or _as_they_are
+        self._show = show or _as_it_is
         self._clock = clock
         self._settings = settings
         self._retry_delays_s = queue_settings.retry_delays_s
@@ -120,7 +131,10 @@ class Orchestrator:
         self._wanted: dict[ChatId, None] = {}
         self._wake = asyncio.Event()
         self._warming: set[ChatId] = set()
+        self._offering: set[ChatId] = set()
+        """Chats whose follow-up is being made ready; what comes meanwhile waits behind it."""
         self._closing = False
+        self._vacated: set[RunId] = set()
         self._loop: asyncio.Task[None] | None = None
         self._offers: set[asyncio.Task[None]] = set()
 
@@ -236,14 +250,40 @@ class Orchestrator:
     async def _offer(self, run: AgentRun, turn: Turn, asked: Sequence[StoredMessage]) -> None:
         """Offers messages of the same thread to the running turn; they stay open until the agent accepts them."""
         mine = [message for message in asked if message.thread == turn.thread]
-        if not mine:
+        if not mine or turn.chat_id in self._offering:
             return
+        if any(message.attachments for message in mine):  # that takes a while, and others wait for this loop
+            self._offering.add(turn.chat_id)
+            self._own(self._offer_files(run, turn, mine))
+        else:
+            await self._offer_now(run, turn, mine)
+
+    async def _offer_files(self, run: AgentRun, turn: Turn, mine: Sequence[StoredMessage]) -> None:
+        offered = False
+
+        async def work() -> None:
+            nonlocal offered
+            offered = await self._offer_now(run, turn, await self._ready(turn.folder, mine))
+
+        try:
+            await self._supervised(work)
+        finally:
+            self._offering.discard(turn.chat_id)
+        if offered:  # else the poll finds them: a look at once might fail at once, again and again
+            self.wake(turn.chat_id)
+
+    async def _offer_now(self, run: AgentRun, turn: Turn, mine: Sequence[StoredMessage]) -> bool:
         text = prompt.messages_xml(mine, self._settings.zone)
-        n = await self._turns.follow_up(turn.id, run.id, [message.seq for message in mine], text)
-        if n is not None:
-            for message in mine:
-                self._presence.taken(message.chat_id, message.message_id)
-            self._own(run.offer(n, turn.id, text))
+        images = [transcript.picture(path) for path in prompt.picture_paths(mine)]
+        ((_, blocks),) = await self._show(turn.folder, [("user", images)], [True])
+        seqs = [message.seq for message in mine]
+        n = await self._turns.follow_up(turn.id, run.id, seqs, text, images)
+        if n is None:
+            return False
+        for message in mine:
+            self._presence.taken(message.chat_id, message.message_id)
+        self._own(run.offer(n, turn.id, text, blocks))
+        return True
 
     def _own(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -254,6 +294,20 @@ class Orchestrator:
         """Stops the agents that work on these turns."""
         runs = [run for run in self.queue.runs() if run.turn and run.turn.id in turn_ids]
         await asyncio.gather(*(run.interrupt(self._settings.interrupt_grace_s) for run in runs))
+
+    async def vacate(self, chat_id: ChatId) -> None:
+        """The chat is about to get another id: its agent is ended, and its turn goes on under the new one."""
+        run = self.queue.run_of(chat_id)
+        if run:
+            self._vacated.add(run.id)
+            await run.kill("its chat got another id")
+        self.queue.release(chat_id)
+
+    async def vacated(self, new: ChatId) -> None:
+        """The chat has its new id."""
+        living = [run.id for run in self.queue.runs() if run.id not in self._vacated]
+        await self._turns.strand(living)
+        self.wake(new)
 
     async def stop_all(self) -> None:
         """Stops every running turn, whatever the store says."""
@@ -289,8 +343,12 @@ class Orchestrator:
         started = await self._turns.running_in(run.id)
         frame = None
         if started and started.frame:
-            frame = await self._turn_start(group, started.turn, self._messages(group, started))
-        await run.adopt(record, started.turn if started else None, frame)
+            frame = await self._turn_start(group, started.turn, await self._messages(group, started))
+
+        async def show(images: Sequence[transcript.Block]) -> Sequence[transcript.Block]:
+            return (await self._show(group.folder, [("user", images)], [True]))[0][1]
+
+        await run.adopt(record, started.turn if started else None, frame, show)
         self.queue.adopt(group.chat_id, run, serving=started is not None)
         if started:
             self.queue.serving(group.chat_id, task=started.turn.kind == "occurrence")
@@ -339,7 +397,7 @@ class Orchestrator:
             return Served(what="nothing", run_lives=run.dead is None)
         turn = started.turn
         self.queue.serving(group.chat_id, task=turn.kind == "occurrence")
-        messages = self._messages(group, started)
+        messages = await self._messages(group, started)
         if started.resumed and transcript.needs_user(messages):
             # Everything was said before the crash, only the turn's end was not noted.
             await run.void(started.frame, turn.id)
@@ -351,26 +409,36 @@ class Orchestrator:
             group, run, turn, run.serve(turn, started.frame, frame), resumed=started.resumed
         )
 
-    def _messages(self, group: Group, started: Started) -> list[transcript.Message]:
+    async def _messages(self, group: Group, started: Started) -> list[transcript.Message]:
         hosted = {tool.name for tool in self._host_tools(group)}
-        return transcript.assemble(started.transcript, started.results, hosted)
+        rows = await self._show(group.folder, started.transcript, started.own)
+        return transcript.assemble(rows, started.results, hosted)
 
     async def _to_the_end(
         self, group: Group, run: AgentRun, turn: Turn, serving: Awaitable[Ended], *, resumed: bool
     ) -> Served:
         """Waits for the agent's last word and makes it durable; one line in the log for each turn."""
         began = time.perf_counter()
-        ended = await self._in_time(run, turn, serving)
-        if self._closing and isinstance(ended, Died):
-            return Served(
-                what="nothing", run_lives=False
-            )  # the turn stays open, and goes on at the next start
+        ended = await self._watched(group, run, turn, serving)
+        if (self._closing or run.id in self._vacated) and isinstance(ended, Died):
+            # The turn stays open: it goes on at the next start, or under the chat's new id.
+            return Served(what="nothing", run_lives=False)
         served, outcome = await self._conclude(group, run, turn, ended)
         log.info(
             "turn.ended", turn=turn.id, chat=turn.chat_id, group=turn.folder, kind=turn.kind, outcome=outcome,
             resumed=resumed, tries=turn.tries, run=run.id, ms=round((time.perf_counter() - began) * 1000), **run.account,
         )  # fmt: skip
         return served
+
+    async def _watched(self, group: Group, run: AgentRun, turn: Turn, serving: Awaitable[Ended]) -> Ended:
+        """What the agent writes can be read while it does, until it is done."""
+        if self._live is None:
+            return await self._in_time(run, turn, serving)
+        self._live.begin(turn, is_group=group.is_group)
+        try:
+            return await self._in_time(run, turn, serving)
+        finally:
+            self._live.end(turn.id)
 
     async def _in_time(self, run: AgentRun, turn: Turn, serving: Awaitable[Ended]) -> Ended:
         """The agent minds the time itself; one that does not is ended here."""
@@ -403,7 +471,7 @@ class Orchestrator:
         if not asked:
             return None
         asked = [message for message in asked if message.thread == asked[0].thread][:limit]
-        batch = _batch(seen, asked, limit)
+        batch = await self._ready(group.folder, _batch(seen, asked, limit))
         started = await self._turns.begin(self._new_turn(group, asked, batch), run.id, now)
         for message in asked:
             self._presence.taken(message.chat_id, message.message_id)
@@ -419,12 +487,13 @@ class Orchestrator:
         self, group: Group, asked: Sequence[StoredMessage], batch: Sequence[StoredMessage]
     ) -> NewTurn:
         mine = {message.seq for message in asked}
+        text = {"type": "text", "text": prompt.messages_xml(batch, self._settings.zone)}
         return NewTurn(
             chat_id=group.chat_id,
             folder=group.folder,
             asked=[message.seq for message in asked],
             context=[message.seq for message in batch if message.seq not in mine],
-            content=[{"type": "text", "text": prompt.messages_xml(batch, self._settings.zone)}],
+            content=[*(transcript.picture(path) for path in prompt.picture_paths(batch)), text],
             trigger_event=asked[-1].event_id,
             thread=asked[0].thread,
             summary=f"Processing {len(batch)} message(s) for {group.name}",
@@ -557,6 +626,14 @@ class Orchestrator:
         if not group.is_main:
             again = f"Ask again, or the owner sends /retry {asked[0]} in the main chat."
         return f"I could not answer this: {reason}. {again}"
+
+
+async def _as_they_are(_: Folder, messages: Sequence[StoredMessage]) -> list[StoredMessage]:
+    return list(messages)
+
+
+async def _as_it_is(_: Folder, rows: transcript.Rows, __: Sequence[bool]) -> transcript.Rows:
+    return rows
 
 
 def _batch(seen: OpenMessages, asked: Sequence[StoredMessage], limit: int) -> list[StoredMessage]:

@@ -170,6 +170,8 @@ class Delivery:
     state: PartState
     sent_at: datetime | None
     error: str | None
+    attempts: int = 0
+    next_try: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

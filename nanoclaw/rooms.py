@@ -11,10 +11,12 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from nanoclaw.errors import NanoclawError
 
@@ -118,14 +120,63 @@ class Room:
                 raise
             os.fsync(folder)
 
+    def open_file(self, relative: str) -> BinaryIO | None:
+        """A regular file, open for reading; None if there is none. The caller closes it."""
+        with _named(relative):
+            try:
+                with self._parent(relative) as (folder, name):
+                    descriptor = os.open(name, _READ, dir_fd=folder)
+            except FileNotFoundError:
+                return None
+            try:
+                _must_be_regular(relative, os.fstat(descriptor))
+                return os.fdopen(descriptor, "rb")
+            except BaseException:
+                os.close(descriptor)
+                raise
+
+    def take_in(self, source: Path, relative: str) -> None:
+        """Copies a file of ours to `relative`, durably, whole or not at all; its folder must exist.
+
+        It belongs to whom the root belongs to. Done again after a crash, it leaves nothing of the first try.
+        """
+        with _named(relative), self._parent(relative) as (folder, name):
+            part = f".{name}.part"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=folder)
+            descriptor = os.open(part, _CREATE, 0o644, dir_fd=folder)
+            try:
+                with os.fdopen(descriptor, "wb") as file, source.open("rb") as given:
+                    self._hand_over(file.fileno())
+                    shutil.copyfileobj(given, file, 1024 * 1024)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(part, dir_fd=folder)
+                raise
+            os.fsync(folder)
+
     def ensure_dir(self, relative: str) -> None:
-        """Makes the folder and those above it, as far as they are missing."""
+        """Makes the folder and those above it, as far as they are missing; they belong to whom the root belongs to."""
         with _named(relative), contextlib.ExitStack() as stack:
             folder = stack.enter_context(_closing(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)))
             for part in _parts(relative):
-                with contextlib.suppress(FileExistsError):
+                made = True
+                try:
                     os.mkdir(part, 0o755, dir_fd=folder)
+                except FileExistsError:
+                    made = False
                 folder = stack.enter_context(_closing(os.open(part, _FOLDER, dir_fd=folder)))
+                if made:
+                    self._hand_over(folder)
+
+    def _hand_over(self, descriptor: int) -> None:
+        """Where we are root, agents are not: what we make for them is the folder's owner's."""
+        owner = self._root.stat()
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
     def exists(self, relative: str) -> bool:
         """Whether anything lies there, a link included (which is not followed)."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from nanoclaw.domain import (
     Action,
+    Ask,
+    AskId,
     ChatId,
     Cursor,
     Disposition,
@@ -16,6 +18,7 @@ from nanoclaw.domain import (
     Folder,
     Group,
     Inbound,
+    KeptAttachment,
     Lane,
     OccurrenceId,
     OutboxEntry,
@@ -35,8 +38,23 @@ from nanoclaw.ports import HostTool, Tx
 from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
 
 Block = dict[str, Any]
+_LIVE = "live:"
 AfterPart = Literal["next", "end", "stop"]
 """What follows a part that was sent: the next one at once, nothing, or nothing for now (the service stops)."""
+
+Held = Literal["asked", "held", "noted", "registered"]
+"""A message of an unknown chat: main is asked about the chat, it waits with a question that is open, it is not kept, or
+the chat is registered in fact."""
+
+
+def live_key(turn_id: TurnId) -> str:
+    """Of the outbox entry that begins the live answer of a turn."""
+    return f"{_LIVE}{turn_id}"
+
+
+def is_passing(entry: OutboxEntry) -> bool:
+    """Whether it belongs to a live answer: worth something only at its time, and nothing is lost with it."""
+    return entry.key.startswith(_LIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +92,8 @@ class Started:
     results: Mapping[str, tuple[bool, str]]
     """Host calls of this turn that are done: tool use id → (ok, content)."""
     resumed: bool
+    own: Sequence[bool] = ()
+    """For each row of the transcript, whether it is of this very turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +174,14 @@ class MailboxStore(Protocol):
     async def settle(self, outcomes: Sequence[tuple[int, Outcome, str]], now: datetime) -> None: ...
 
 
+class AttachmentStore(Protocol):
+    """What becomes of the files that came with messages."""
+
+    async def find(self, attachment_id: int) -> KeptAttachment | None: ...
+    async def keep(self, attachment_id: int, path: str, size_bytes: int, now: datetime) -> None: ...
+    async def fail(self, attachment_id: int, problem: str, action: Action, now: datetime) -> None: ...
+
+
 class PeopleStore(Protocol):
     async def groups(self) -> list[Group]: ...
     async def owners(self) -> frozenset[str]: ...
@@ -173,7 +201,7 @@ class TurnStore(Protocol):
         self, turn_id: TurnId, run_id: RunId, content: Sequence[Block] | None, now: datetime
     ) -> Started | None: ...
     async def follow_up(
-        self, turn_id: TurnId, run_id: RunId, seqs: Sequence[int], text: str
+        self, turn_id: TurnId, run_id: RunId, seqs: Sequence[int], text: str, images: Sequence[Block] = ()
     ) -> int | None: ...
     async def put_off(
         self,
@@ -251,6 +279,12 @@ class OutboxStore(Protocol):
     async def give_up(
         self, entry: OutboxEntry, error: str, action: Action, call: ToolCall | None, now: datetime
     ) -> None: ...
+    async def put_live(self, entry: OutboxEntry, now: datetime) -> bool: ...
+    async def too_old(
+        self, chat_id: ChatId, lane: Lane, now: datetime, age: timedelta
+    ) -> list[OutboxEntry]: ...
+    async def shown(self, ref: str) -> str | None: ...
+    async def spooled(self) -> set[str]: ...
 
 
 class TaskStore(Protocol):
@@ -264,3 +298,18 @@ class TaskStore(Protocol):
     async def close_kind(
         self, due: Due, state: str, reason: str, entry: OutboxEntry | None, now: datetime
     ) -> None: ...
+
+
+class AskStore(Protocol):
+    """Questions to the owners, and the messages that are held for them."""
+
+    async def open(self) -> list[Ask]: ...
+    async def find(self, ask_id: AskId) -> Ask | None: ...
+    async def quoted(self, chat_id: ChatId, message_id: str) -> AskId | None: ...
+    async def hold(
+        self, inbound: Inbound, *, why: str, question: str, limit: int, again_after: timedelta, now: datetime
+    ) -> Held: ...
+    async def due(self, now: datetime) -> list[Ask]: ...
+    async def next_expiry(self) -> datetime | None: ...
+    async def to_replay(self) -> list[tuple[int, Inbound]]: ...
+    async def replayed(self, held: int) -> None: ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 Block = dict[str, Any]
@@ -57,6 +58,46 @@ def assemble(
                 _append(messages, "user", keep)
     _answer(messages, pending, known)
     return messages
+
+
+# --- pictures ----------------------------------------------------------------------------------------------
+
+_PICTURE = "nanoclaw_image"
+"""A row names a picture; the bytes are put in its place for as long as its turn lasts."""
+
+Rows = Sequence[tuple[str, Sequence[Block]]]
+
+
+def picture(path: str) -> Block:
+    """The reference as it is stored."""
+    return {"type": _PICTURE, "path": path}
+
+
+def pictures(rows: Rows, own: Iterable[bool]) -> list[str]:
+    """Paths of the pictures that this turn shows. `own`: for each row, whether it is of this turn."""
+    return [path for (_, blocks), mine in zip(rows, own, strict=False) if mine for path in _paths(blocks)]
+
+
+def with_pictures(rows: Rows, own: Iterable[bool], shown: Mapping[str, Block]) -> Rows:
+    """References become what is `shown` for their path; those of earlier turns become words."""
+    return [
+        (role, [_resolved(block, shown if mine else {}) for block in blocks])
+        for (role, blocks), mine in zip(rows, chain(own, repeat(False)), strict=False)
+    ]
+
+
+def _paths(blocks: Sequence[Block]) -> Iterator[str]:
+    return (str(block["path"]) for block in blocks if block.get("type") == _PICTURE)
+
+
+def _resolved(block: Block, shown: Mapping[str, Block]) -> Block:
+    if block.get("type") != _PICTURE:
+        return block
+    path = str(block["path"])
+    return shown.get(path) or {"type": "text", "text": f"[image {path}, shown earlier]"}
+
+
+# --- repair ------------------------------------------------------------------------------------------------
 
 
 def _blank(block: Block) -> bool:

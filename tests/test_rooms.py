@@ -251,3 +251,71 @@ def test_a_folder_that_turns_into_a_link_and_back_never_gives_the_secret_away(ro
         swapper.join()
     assert seen <= {"harmless", None, "refused"}
     assert outside_is_untouched(root)
+
+
+def test_a_file_is_taken_in_whole_and_replaces_what_was_there(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.write_bytes(b"\x00new")
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "f").write_bytes(b"old, and longer")
+    Room(root).take_in(given, "a/f")
+
+    assert (root / "a" / "f").read_bytes() == b"\x00new"
+    assert [path.name for path in (root / "a").iterdir()] == ["f"]
+    assert given.exists()
+
+
+def test_taking_in_writes_through_no_link(tmp_path: Path) -> None:
+    given, victim = tmp_path / "given", tmp_path / "victim"
+    given.write_bytes(b"new")
+    victim.write_bytes(b"victim")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "f").symlink_to(victim)
+    (root / ".f.part").symlink_to(victim)
+    (root / "d").symlink_to(tmp_path)
+    Room(root).take_in(given, "f")
+    with pytest.raises(RoomRefusedError):
+        Room(root).take_in(given, "d/f")
+
+    assert victim.read_bytes() == b"victim"
+    assert not (root / "f").is_symlink()
+    assert not (tmp_path / "f").exists()
+
+
+def test_what_cannot_be_taken_in_leaves_what_was_there(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "f").write_bytes(b"old")
+    with pytest.raises(FileNotFoundError):
+        Room(root).take_in(tmp_path / "missing", "f")
+    assert [(path.name, path.read_bytes()) for path in root.iterdir()] == [("f", b"old")]
+
+
+def test_only_a_regular_file_is_opened_for_reading(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"\x00bytes")
+    (tmp_path / "link").symlink_to(tmp_path / "f")
+    os.mkfifo(tmp_path / "pipe")
+    room = Room(tmp_path)
+    opened = room.open_file("f")
+    assert opened
+    with opened:
+        assert opened.read() == b"\x00bytes"
+    assert room.open_file("none") is None
+    for name in ("link", "pipe", "../f"):
+        with pytest.raises(RoomRefusedError):
+            room.open_file(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.write_bytes(b"x")
+    root = tmp_path / "root"
+    root.mkdir()
+    os.chown(root, 4711, 4712)
+    Room(root).ensure_dir("a/b")
+    Room(root).take_in(given, "a/b/f")
+    for path in ("a", "a/b", "a/b/f"):
+        assert ((root / path).stat().st_uid, (root / path).stat().st_gid) == (4711, 4712)

@@ -114,7 +114,8 @@ class Engine:
         """They go after all tool results, in the same user message; the host is told before the model is."""
         for n, follow_up in turn.take_follow_ups():
             await self._link.send(Accepted(turn=turn.id, frame=n))
-            turn.messages[-1]["content"].append({"type": "text", "text": follow_up.text})
+            said = {"type": "text", "text": follow_up.text}
+            turn.messages[-1]["content"].extend([*follow_up.blocks, said])
 
     async def _ask(self, turn: Turn) -> Answer:
         """One answer, over as many tries as the limits allow. Raises ModelFailedError."""

@@ -18,32 +18,43 @@ from nanoclaw.app.model import open_model
 from nanoclaw.app.plugin_house import PluginDoor, PluginHouse
 from nanoclaw.app.post import Post
 from nanoclaw.app.surroundings import SystemClock, fill_of, memory_of, resident_bytes
+from nanoclaw.asks import POLL_S, Asks
+from nanoclaw.channel_watch import AlertSettings, ChannelWatch
 from nanoclaw.commands.deps import Deps
 from nanoclaw.config import Settings
 from nanoclaw.delivery import Delivery, DeliverySettings
 from nanoclaw.directory import Directory
 from nanoclaw.disk_guard import DiskGuard
 from nanoclaw.domain import Action, ChatId, Folder, Group, Inbound, TurnId, new_id
+from nanoclaw.envelope import Envelope
 from nanoclaw.errors import OutageError, StoreUnavailableError
+from nanoclaw.file_tools import SendFile
 from nanoclaw.folder_size import free_share
 from nanoclaw.gate import Admission, Gate
 from nanoclaw.group_queue import QueueSettings
+from nanoclaw.group_tools import group_tools
 from nanoclaw.home import Home
 from nanoclaw.inspect_tool import inspect_tool
 from nanoclaw.launcher import Launcher
+from nanoclaw.live import Live, LiveSettings
 from nanoclaw.masking import Masker
 from nanoclaw.mounts import ExtraMounts
 from nanoclaw.notices import Notices
 from nanoclaw.orchestrator import Orchestrator, TurnSettings
 from nanoclaw.plugins import discover
-from nanoclaw.ports import Change, Clock, Plugin, Tx
+from nanoclaw.ports import Change, Clock, HostTool, Plugin, Tx
 from nanoclaw.presence import Presence, PresenceSettings
+from nanoclaw.registration import register_kind
+from nanoclaw.rooms import Room
 from nanoclaw.runtimes.docker.engine import DEFAULT_SOCKET
 from nanoclaw.scheduler import Scheduler
 from nanoclaw.senders import AllowlistFile
+from nanoclaw.spool import Spool
+from nanoclaw.sqlite.asks import AskRules
 from nanoclaw.sqlite.reports import Reports
 from nanoclaw.sqlite.store import Store
 from nanoclaw.sqlite.tx import SqliteTx
+from nanoclaw.tool_asks import ToolAsks, with_asks
 from nanoclaw.tracing import Recorder
 
 log = structlog.get_logger()
@@ -124,8 +135,12 @@ class App:
         await self._start_core(stack)
         await self._plugins.start(stack)
         stack.push_async_callback(self.gate.stop)
+        await self.asks.start()
+        stack.push_async_callback(self.asks.stop)
         stack.push_async_callback(self.post.stop)
         await self.post.start(self.gate)
+        self.watch.start()
+        stack.push_async_callback(self.watch.stop)
         self.recorder.log_event("system", None, {"version": __version__}, "The service has started")
         for problem in self._plugins.problems:
             await self.notices.tell_main(f"plugin:{problem}", problem)
@@ -137,6 +152,7 @@ class App:
         stack.push_async_callback(self._end_tasks)
         await self.delivery.start()
         stack.push_async_callback(self.delivery.stop)
+        stack.push_async_callback(self.live.stop)
         stack.push_async_callback(self.presence.stop)
         stack.push_async_callback(self.image.stop)
         await self.launcher.sweep([record.id for record in self._kept])
@@ -156,6 +172,9 @@ class App:
                 clock=self.clock,
                 mask=self._masker.mask,
                 plugin_migrations=self._plugins.migrations,
+                ask_rules=AskRules(
+                    expires_after_s=self.settings.asks.expires_after_s, reachable=self.post.reachable
+                ),
             )
         )
         self._plugins.refuse(self.store.refused)
@@ -211,12 +230,11 @@ class App:
         return [(row.name, row.help) for row in rows if row.where != "anywhere"]
 
     def _up_again(self, channel: str) -> None:
-        for group in self.directory.groups():
-            if self.post.channels[channel].owns(group.chat_id):
-                self.delivery.reachable(group.chat_id)
+        self.delivery.back(self.post.channels[channel].owns)
 
     def _build_way_out(self) -> None:
         given = self.settings.delivery
+        spool = self.spool = Spool(self.home.spool)
         self.delivery = Delivery(
             store=self.store.outbox,
             channel_of=self.post.of,
@@ -226,6 +244,17 @@ class App:
             ),
             tell_main=self._tell_main,
             name_of=self._name_of,
+            envelope=Envelope(spool=spool, zone=self.zone),
+            spool=spool,
+            hushed=lambda turn_id: self.live.hushed(turn_id),  # noqa: PLW0108 - built later
+        )
+        self.live = Live(
+            channel_of=self.post.of,
+            outbox=self.store.outbox,
+            asked=self.store.turns.last_asked,
+            poke=self.delivery.poke,
+            clock=self.clock,
+            settings=LiveSettings(),
         )
         self.notices = Notices(
             outbox=self.store.outbox,
@@ -233,6 +262,16 @@ class App:
             clock=self.clock,
             reachable=self.post.reachable,
             poke=self.delivery.poke,
+            spool=spool,
+        )
+        alerts = self.settings.alerts
+        self.watch = ChannelWatch(
+            channels=lambda: list(self.post.channels.values()),
+            tell_main=self.notices.tell_main,
+            memory=self.store,
+            clock=self.clock,
+            zone=self.zone,
+            settings=AlertSettings(channel_down_s=alerts.channel_down_s, check_s=alerts.check_s),
         )
         self.presence = Presence(
             channel_of=self.post.of,
@@ -249,14 +288,17 @@ class App:
             self.clock,
             lambda chat_id, text: self.notices.tell(chat_id, f"image:{new_id()}", text),
         )
-        self._tools = {
+        self._plain_tools = {
             tool.name: tool
             for tool in (
                 *host_tools.core_tools(zone=self.zone, min_interval_s=settings.tasks.min_interval_s),
                 inspect_tool(self._deps()),
+                self._send_file(),
+                *group_tools(Reports(self.store.reader, self.store.slow_reader)),
                 *(tool for offers in self._plugins.offers for tool in offers.host_tools),
             )
         }
+        self._tools = {name: with_asks(tool) for name, tool in self._plain_tools.items()}
         self.extra_mounts = ExtraMounts(
             settings.mount_allowlist,
             ours=(self.home.root, Path((settings.docker.socket or DEFAULT_SOCKET).removeprefix("unix://"))),
@@ -275,7 +317,17 @@ class App:
             host_called=lambda _: self.look(),
             extras=lambda group: self.extra_mounts.extras(group, possible=self.runtime.name == "docker"),
             admit=lambda: self.disk_guard.admit(),  # noqa: PLW0108 - built later
+            said=self.live.said,
         )
+
+    def _send_file(self) -> HostTool:
+        return SendFile(
+            open_file=lambda folder, path: Room(self.home.groups / folder).open_file(path),
+            spool=self.spool,
+            groups=self.directory.groups,
+            channel_of=self.post.of,
+            max_bytes=self.settings.attachments.max_mb * 1024 * 1024,
+        ).tool()
 
     def _build_way_in(self) -> None:
         settings = self.settings
@@ -304,6 +356,7 @@ class App:
             housekeeping=self.prune,
             housekeeping_interval_s=settings.trace.prune_interval_s,
         )
+        self.asks = self._asks()
         extra = [command for offers in self._plugins.offers for command in offers.commands]
         self.gate = Gate(
             mailbox=self.store.mailbox,
@@ -317,6 +370,26 @@ class App:
             changed=self.look,
             channel_of=self.post.of,
             stop_all=self.orchestrator.stop_all,
+            asks=self.asks,
+            leaving=self.orchestrator.vacate,
+            arrived=self._arrived,
+        )
+
+    def _asks(self) -> Asks:
+        held_back = ToolAsks(tools=lambda: self._plain_tools, group_of=self.directory.group)
+        return Asks(
+            store=self.store.asks,
+            change=self.store.change,
+            kinds=[
+                register_kind(self.settings.assistant.name),
+                held_back.kind(),
+                *(kind for offers in self._plugins.offers for kind in offers.ask_kinds),
+            ],
+            max_held=self.settings.asks.max_held,
+            clock=self.clock,
+            receive=lambda inbound: self.gate.receive(inbound),  # noqa: PLW0108 - built later
+            look=self.look,
+            poll_s=1.0 if self.settings.test_clock else POLL_S,
         )
 
     def _orchestrator(self) -> Orchestrator:
@@ -334,6 +407,7 @@ class App:
             host_tools=lambda group: [t for t in self._tools.values() if group.is_main or not t.main_only],
             notices=self.notices,
             presence=self.presence,
+            live=self.live,
             poke=self.delivery.poke,
             look=self.look,
             clock=self.clock,
@@ -402,7 +476,9 @@ class App:
             pair=self._pair,
             stop=self._stop,
             wake=self._wake,
-            groups_changed=self.directory.reload,
+            groups_changed=self._groups_changed,
+            asks=_Late(lambda: self.asks),
+            tools=lambda: list(self._plain_tools),
             tasks_changed=self._tasks_changed,
         )
 
@@ -485,6 +561,18 @@ class App:
     async def _tasks_changed(self) -> None:
         await self.orchestrator.drop_cancelled()
         await self.scheduler.tick()
+
+    async def _groups_changed(self) -> None:
+        """A chat that is no group any more has no agent either."""
+        before = {group.chat_id for group in self.directory.groups()}
+        await self.directory.reload()
+        for chat_id in before - {group.chat_id for group in self.directory.groups()}:
+            self.orchestrator.queue.release(chat_id)
+
+    async def _arrived(self, old: ChatId, new: ChatId) -> None:
+        """A chat has another id: what is in hand ends under the old one, what waits begins under the new one."""
+        self.delivery.moved(old, new)
+        await self.orchestrator.vacated(new)
 
     def _own(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)

@@ -91,6 +91,8 @@ def telegram(
             private_per_min=given.private_per_min,
             group_per_min=given.group_per_min,
             refused_retry_s=given.refused_retry_s,
+            live_private=given.live_private,
+            live_groups=given.live_groups,
         ),
         clock=clock,
         initial_offset=offset,

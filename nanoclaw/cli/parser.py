@@ -14,6 +14,7 @@ MODULES: Final[Mapping[str, str]] = {
     "chat": "nanoclaw.cli.chat",
     "pair": "nanoclaw.cli.pair",
     "image": "nanoclaw.cli.image",
+    "whatsapp": "nanoclaw.cli.whatsapp",
 }
 """Sub-command -> the module whose `main(arguments, environ)` carries it out; imported when it is called."""
 
@@ -34,6 +35,10 @@ first time it fetches a small Debian with Python, a few tools and libraries (som
 A running service uses the new image for every agent that starts from then on."""
 
 
+_WHATSAPP = """Links WhatsApp with an account: draws a code in this terminal, to be scanned with the phone; with --phone,
+prints a code to be typed on the phone with that number. The service must be running, with WhatsApp switched on."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nanoclaw",
@@ -47,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("chat", _CHAT, "talk to it in this terminal"),
         ("pair", _PAIR, "make a code that claims a chat app for you"),
         ("image", _IMAGE, "look at the image that agents run in, or build it"),
+        ("whatsapp", _WHATSAPP, "link WhatsApp with an account"),
     ):
         command = commands.add_parser(name, help=brief, description=text)
         # Without SUPPRESS the sub-command's default would overwrite what stood before it.
@@ -57,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
             )
         elif name == "image":
             command.add_argument("action", nargs="?", choices=("build",), help="build: make it anew")
+        elif name == "whatsapp":
+            command.add_argument("action", choices=("link",), help="link: connect it with an account")
+            command.add_argument("--phone", metavar="NUMBER", help="with the country code: +49 151 1234567")
     return parser
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nanoclaw.commands.asks import No, Questions, Yes
 from nanoclaw.commands.debug import Debug
 from nanoclaw.commands.deps import Deps
-from nanoclaw.commands.group import GroupAdd
+from nanoclaw.commands.group import GroupControl
 from nanoclaw.commands.groups import Groups
 from nanoclaw.commands.help import Help
 from nanoclaw.commands.image import Image
@@ -18,6 +19,7 @@ from nanoclaw.commands.stop import Stop
 from nanoclaw.commands.task import TaskControl
 from nanoclaw.commands.tasks import Tasks
 from nanoclaw.commands.usage import Usage
+from nanoclaw.commands.whatsapp import WhatsApp
 from nanoclaw.errors import BadInputError
 from nanoclaw.ports import Command
 
@@ -38,8 +40,10 @@ def table(deps: Deps, extra: Sequence[Command] = ()) -> dict[str, Command]:
         New(deps),
         Retry(deps),
         Groups(deps),
-        GroupAdd(deps),
+        GroupControl(deps),
+        *((Questions(deps, deps.asks), Yes(deps.asks), No(deps.asks)) if deps.asks else ()),
         Image(deps),
+        WhatsApp(deps),
         Pair(deps),
         Help(deps, rows),
     )

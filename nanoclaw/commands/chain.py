@@ -22,6 +22,7 @@ from nanoclaw.reports import (
     duration,
     millis,
     tokens,
+    until,
 )
 
 ID_CHARS = 8
@@ -115,9 +116,13 @@ def _run_line(run: RunRow, now: datetime) -> str:
 def _delivery_lines(deliveries: Sequence[Delivery], now: datetime) -> list[str]:
     lines = []
     for delivery in deliveries:
-        age = f" {ago(delivery.sent_at, now)}" if delivery.sent_at else ""
+        parts = [f"{delivery.state} {ago(delivery.sent_at, now)}" if delivery.sent_at else delivery.state]
+        if not delivery.sent_at and delivery.attempts:
+            parts.append(f"{delivery.attempts} {'try' if delivery.attempts == 1 else 'tries'}")
+        if not delivery.sent_at and delivery.next_try:
+            parts.append(f"next {until(delivery.next_try, now)}")
         error = f" ({cut(delivery.error, SHORT)})" if delivery.error else ""
-        lines.append(f"{bold('Reply:')} {delivery.state}{age}{error}")
+        lines.append(f"{bold('Reply:')} {' · '.join(parts)}{error}")
     return lines
 
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
-from nanoclaw.domain import ChatId, Group, Inbound, Task, TurnId
-from nanoclaw.ports import Capabilities, Change, ChannelHealth, Clock, ImageState, QueueStatus
+from nanoclaw.domain import Ask, ChatId, Group, Inbound, Task, TurnId
+from nanoclaw.ports import Answer, Capabilities, Change, ChannelHealth, Clock, ImageState, QueueStatus
 from nanoclaw.reports import (
     ActionRow,
     Ambiguous,
@@ -64,6 +64,26 @@ class AgentImage(Protocol):
         ...
 
 
+class WhatsAppControl(Protocol):
+    """WhatsApp's account."""
+
+    def health(self) -> ChannelHealth: ...
+
+    def owns(self, chat_id: ChatId) -> bool: ...
+
+    def shows_codes(self, chat_id: ChatId) -> bool:
+        """Whether a code can be shown as a picture there."""
+        ...
+
+    def begin_link(self, chat_id: ChatId, phone: str | None) -> None:
+        """The codes, and how it ends, are told in that chat."""
+        ...
+
+    def begin_logout(self, chat_id: ChatId) -> None:
+        """How it ends is told in that chat."""
+        ...
+
+
 class ReportsReader(Protocol):
     """The read side of the store. Each method raises StoreUnavailableError when it cannot be read."""
 
@@ -91,6 +111,19 @@ class Stop(Protocol):
 
     async def __call__(self, chats: Sequence[ChatId], turns: Sequence[TurnId]) -> None:
         """`turns` are those that the store has cancelled; none when the store could not be written."""
+        ...
+
+
+class AskDesk(Protocol):
+    """The questions to the owners."""
+
+    async def open(self) -> Sequence[Ask]: ...
+    async def answer(self, word: Literal["yes", "no"], ref: str, by: str) -> Answer:
+        """`ref`: the number as it was typed, or nothing; `by`: the name of who answers."""
+        ...
+
+    async def replay(self) -> None:
+        """Lets in what was held for a yes."""
         ...
 
 
@@ -144,6 +177,12 @@ class Deps:
     """A group was added: read them again."""
     tasks_changed: Callable[[], Awaitable[None]]
     """A task was paused, resumed or deleted: stop what no longer runs, look again when the next one is due."""
+    asks: AskDesk | None = None
+    """None: there are no questions, and no commands for them."""
+    tools: Callable[[], Sequence[str]] = tuple
+    """The names of the host tools."""
+    whatsapp: WhatsAppControl | None = None
+    """None: not switched on."""
     lists: LastLists = field(default_factory=LastLists)
     store_patience_s: float = 1.0
     """`/status` does not wait longer for the store."""

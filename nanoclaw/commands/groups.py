@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from nanoclaw.commands.deps import Deps
 from nanoclaw.commands.wording import usage_line
+from nanoclaw.domain import Group
 from nanoclaw.ports import Answer, Invocation, Where
 from nanoclaw.reports import ago, bold
 
@@ -11,7 +14,7 @@ MAX_UNREGISTERED = 20
 
 
 class Groups:
-    """A numbered list; the numbers serve `/group add`, `/stop` and `/new`."""
+    """A numbered list; the numbers serve `/group`, `/stop` and `/new`."""
 
     name = "groups"
     usage = "/groups"
@@ -30,18 +33,27 @@ class Groups:
         ids = [*(group.chat_id for group in groups), *(chat.chat_id for chat in chats)]
         self._deps.lists.show(invocation.inbound.chat_id, "chats", ids)
         lines = [f"{bold('Groups:')} {len(groups)}"]
+        tasks = Counter(task.folder for task in await self._deps.reports.tasks() if task.status == "active")
+        busy = {each.chat_id for each in self._deps.queue.status().groups if each.active and not each.idle}
         for number, group in enumerate(groups, 1):
-            speaks = (
-                "main"
-                if group.is_main
-                else f"on {group.trigger}"
-                if group.requires_trigger
-                else "on every message"
+            facts = [group.folder, _speaks(group)]
+            facts += (
+                [f"{tasks[group.folder]} task{'s' * (tasks[group.folder] > 1)}"]
+                if tasks[group.folder]
+                else []
             )
-            lines += [f"{bold(f'{number}.')} {group.name}", f"   {group.folder} · {speaks}"]
+            facts += ["asks first"] if group.ask_tools else []
+            facts += ["at work"] if group.chat_id in busy else []
+            lines += [f"{bold(f'{number}.')} {group.name}", f"   {' · '.join(facts)}"]
         lines += [bold("Other chats:")] if chats else []
         for number, chat in enumerate(chats, len(groups) + 1):
             seen = ago(chat.last_at, self._deps.clock.now()) if chat.last_at else "never"
             lines += [f"{bold(f'{number}.')} {chat.name}", f"   {chat.channel} · {seen}"]
         lines += ["Register one: /group add <number> [name]"] if chats else []
         return Answer(text="\n".join(lines))
+
+
+def _speaks(group: Group) -> str:
+    if group.is_main:
+        return "main"
+    return f"on {group.trigger}" if group.requires_trigger else "on every message"

@@ -23,8 +23,8 @@ class Status:
     """The dashboard in main; one group's own state elsewhere."""
 
     name = "status"
-    usage = "/status [tasks]"
-    help = "what runs, waits and is planned; with tasks: every task"
+    usage = "/status [tasks|channels]"
+    help = "what runs, waits and is planned; with tasks: every task; with channels: each chat service in full"
     where: Where = "group"
 
     def __init__(self, deps: Deps) -> None:
@@ -34,15 +34,25 @@ class Status:
         """The whole in main, the group alone elsewhere."""
         if invocation.args.lower() == "tasks":
             return Answer(text=await task_list(self._deps, invocation))
-        if invocation.args:
-            return Answer(text=usage_line(self.usage))
         group = invocation.group
         alone = group if group and not group.is_main else None
+        if invocation.args.lower() == "channels" and alone is None:
+            return Answer(text="\n".join(await self._of_channels()))
+        if invocation.args:
+            return Answer(text=usage_line("/status [tasks]" if alone else self.usage))
         overview = await self._overview(alone)
         lines = self._of_group(alone, overview) if alone else self._of_all(overview, await self._runtime())
         return Answer(
             text="\n".join([bold(f"{self._deps.assistant_name} Status"), "----------------", *lines])
         )
+
+    async def _of_channels(self) -> list[str]:
+        """Each channel in full: how it is, what it promises, and what that was tried against."""
+        overview, channels = await self._overview(None), self._deps.channels()
+        lines = [bold("Channels"), "----------------"]
+        for channel in channels:
+            lines += [*_channel(channel, overview, self._deps.clock.now()), *_promises(channel)]
+        return lines if channels else [*lines, "none"]
 
     async def messages(self) -> str:
         """Of the whole, only what became of today's messages."""
@@ -126,19 +136,25 @@ def _activity(state: GroupState) -> str:
 
 
 def _channels(channels: Sequence[ChannelView], overview: Overview | str, now: datetime) -> list[str]:
-    unsent = {} if isinstance(overview, str) else overview.outbox.unsent
     lines = [bold("Channels:") + ("" if channels else " none")]
     for channel in channels:
-        health = channel.health
-        account = f" ({health.account})" if health.account else ""
-        proven = (
-            f", proven {ago(health.last_proven_at, now)}" if health.last_proven_at else ", not proven yet"
-        )
-        lines.append(f"- {channel.name}{account}: {health.state.upper()}{proven}")
-        lines += [f"   {note}" for note in (health.reason, *health.notes) if note]
-        if channel.name in unsent:
-            lines.append(f"   unsent: {unsent[channel.name]}")
+        lines += _channel(channel, overview, now)
     return lines
+
+
+def _channel(channel: ChannelView, overview: Overview | str, now: datetime) -> list[str]:
+    health, unsent = channel.health, {} if isinstance(overview, str) else overview.outbox.unsent
+    account = f" ({health.account})" if health.account else ""
+    proven = f"proven {ago(health.last_proven_at, now)}" if health.last_proven_at else "not proven yet"
+    lines = [f"- {channel.name}{account}: {health.state.upper()}, {proven}"]
+    lines += [f"   {note}" for note in (health.reason, *health.notes) if note]
+    return [*lines, f"   unsent: {unsent[channel.name]}"] if channel.name in unsent else lines
+
+
+def _promises(channel: ChannelView) -> list[str]:
+    can = channel.capabilities
+    facts = {"Sent": can.guarantee, "But": can.weaker, "Kept for us": can.keeps_for_us, "Tried": can.verified}
+    return [f"   {head}: {sentence(fact)}" for head, fact in facts.items() if fact]
 
 
 def _groups(groups: Sequence[Group]) -> list[str]:
@@ -192,8 +208,13 @@ def _outbox(overview: Overview | str) -> list[str]:
 
 
 def _guarantees(channels: Sequence[ChannelView]) -> list[str]:
-    lines = [
-        f"- {view.name}: {sentence(view.capabilities.guarantee)} {sentence(view.capabilities.keeps_for_us)}"
-        for view in channels
-    ]
-    return [bold("Guarantees:"), *lines] if channels else []
+    lines = [_guarantee(view) for view in channels]
+    return (
+        [bold("Guarantees:"), *lines, "- what that was tried against: /status channels"] if channels else []
+    )
+
+
+def _guarantee(view: ChannelView) -> str:
+    can = view.capabilities
+    weaker = f" But: {sentence(can.weaker)}" if can.weaker else ""
+    return f"- {view.name}: {sentence(can.guarantee)}{weaker} {sentence(can.keeps_for_us)}"

@@ -235,6 +235,8 @@ class AttachmentSettings:
     text_kb: int = field(default=200, metadata={"rule": Whole(low=1, high=10_000)})
     """As much of a document's text is shown to the agent; the file itself is in its folder."""
     fetch_timeout_s: float = field(default=60.0, metadata={"rule": Seconds()})
+    retry_delays_s: tuple[float, ...] = field(default=(1.0, 5.0), metadata={"rule": SecondsList()})
+    """Before each further try of a fetch that failed and may not fail again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

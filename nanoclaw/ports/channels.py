@@ -55,6 +55,8 @@ class Capabilities:
     buttons: bool = False
     max_file_bytes: int = 0
     """Of a file that we send; 0: the channel cannot send files."""
+    weaker: str = ""
+    """One plain sentence: where the guarantee does not hold in full as this channel is set up; empty if nowhere."""
     verified: str = ""
     """One plain sentence: against what this adapter was tried, and what was never tried. For `/status`."""
 
@@ -86,6 +88,8 @@ class PartToSend:
     key: str
     thread: str | None = None
     reply_to: str | None = None
+    first: bool = True
+    """The first part of its entry."""
     repeat: bool = False
     """It may have been sent before: the text already carries the label; a service that can de-duplicate by key does."""
     file: Path | None = None
@@ -98,6 +102,14 @@ class PartToSend:
     """On the last part only; left out by a channel without `capabilities.buttons`."""
     replaces: str | None = None
     """The service's id of a message of ours that this text takes the place of; its id stays. Only with `capabilities.edits`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStep:
+    """One step of linking an account. `qr`: what the picture says; `code`: to be typed on the phone; else a sentence."""
+
+    kind: Literal["qr", "code", "linked", "failed"]
+    text: str
 
 
 class Channel(Protocol):

@@ -118,6 +118,10 @@ class AskKind:
     no: Callable[[Tx, Ask, EventId], str]
     replay: bool = False
     """After a yes the messages that were held for it go through the gate again."""
+    prepare: Callable[[Ask], Awaitable[Callable[[Tx, Ask, EventId], str]]] | None = None
+    """What must be awaited before a yes is carried out, without effects; gives what takes the place of `yes`."""
+    expired: Callable[[Tx, Ask], None] | None = None
+    """Nobody answered in time, which the owner is told anyway: what else is to be done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nanoclaw.domain import (
     Action,
     Ask,
+    AskId,
+    AskState,
     ChatId,
     Event,
     EventId,
@@ -23,6 +25,8 @@ from nanoclaw.domain import (
     TurnId,
 )
 
+T = TypeVar("T")
+
 
 class Tx(Protocol):
     """One write transaction, seen by what commands, host tools and plugins may do in it. Synchronous on purpose:
@@ -31,11 +35,25 @@ class Tx(Protocol):
     """
 
     now: datetime
+    event: EventId | None
+    """The command that this transaction answers, if it is one's; what is done because of it hangs there."""
 
     def group(self, chat_id: ChatId) -> Group | None: ...
     def groups(self) -> list[Group]: ...
     def add_group(self, group: Group) -> None:
         """Raises BadInputError if the chat or the folder is taken; never touches what is there."""
+        ...
+
+    def folder_for(self, chat_id: ChatId, channel: str, name: str) -> Folder:
+        """The folder that the chat had when it was registered before, else a new one that nobody has or had."""
+        ...
+
+    def change_group(self, group: Group) -> None:
+        """Its name, trigger, requires_trigger, is_main and ask_tools become these; nothing else is touched."""
+        ...
+
+    def remove_group(self, chat_id: ChatId) -> None:
+        """Unregisters the chat. Folder, history and tasks stay; registered again, it has its folder again."""
         ...
 
     def find_task(self, ref: str, folder: Folder | None = None) -> Task | list[Task] | None:
@@ -67,6 +85,23 @@ class Tx(Protocol):
         event: EventId | None = None,
     ) -> Ask:
         """Puts a question to the owners, in main, with `/yes N` and `/no N`; kept until answered or expired."""
+        ...
+
+    def asks(self) -> list[Ask]:
+        """The open questions, oldest first."""
+        ...
+
+    def find_ask(self, ask_id: AskId) -> Ask | None: ...
+    def close_ask(self, ask_id: AskId, state: AskState, by: str | None = None) -> bool:
+        """False if it is not open any more. What was held for it is kept after a yes, else deleted."""
+        ...
+
+    def tell_main(self, key: str, text: str) -> bool:
+        """Says it once, in the main that an owner used last; False if the key is known or there is no main."""
+        ...
+
+    def attempt(self, work: Callable[[], T]) -> T:
+        """If `work` raises, nothing of what it did stays; what was done before it does. The error is raised again."""
         ...
 
     def new_session(self, folder: Folder) -> None: ...

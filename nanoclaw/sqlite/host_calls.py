@@ -15,6 +15,7 @@ from nanoclaw.domain import Event, Group, Turn, stamp
 from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.ports import HostTool, HostToolCall, HostToolRefusedError, HostToolRequest, Tx
 from nanoclaw.sqlite import people, rows
+from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules
 from nanoclaw.sqlite.connection import Connection, is_away
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.tx import SqliteTx
@@ -71,6 +72,7 @@ def carry_out(
     turn: Turn,
     tool: HostTool | None,
     now: datetime,
+    rules: AskRules = DEFAULT_RULES,
 ) -> tuple[bool, str]:
     """The event, the effect, and the record of both."""
     event = Event(
@@ -83,7 +85,7 @@ def carry_out(
         ok, content = False, refusal
     else:
         call = HostToolCall(**_asked(frame, turn, group), event_id=event.id)
-        ok, content = _attempt(c, tool.run, SqliteTx(c, trace, now), call)
+        ok, content = _attempt(c, tool.run, SqliteTx(c, trace, now, rules=rules), call)
     c.execute(
         "INSERT INTO host_calls (turn_id, call_id, name, ok, content, event_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (turn.id, frame.call, frame.name, int(ok), content, event.id, stamp(now)),

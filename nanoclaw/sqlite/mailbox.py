@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from nanoclaw.domain import (
@@ -12,14 +13,17 @@ from nanoclaw.domain import (
     Cursor,
     Disposition,
     Event,
+    EventId,
     Inbound,
     OutboxEntry,
     Outcome,
+    Quote,
     moment,
     stamp,
 )
 from nanoclaw.ports import Tx
-from nanoclaw.sqlite import outbox, people, rows
+from nanoclaw.sqlite import attachments, edits, outbox, people, rows
+from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules
 from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.tx import SqliteTx
@@ -30,19 +34,36 @@ from nanoclaw.stores import OpenMessages
 class Mailbox:
     """Stores what arrives; tells what is open."""
 
-    def __init__(self, *, writer: Writer, reader: Connection, trace: TraceWriter) -> None:
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        reader: Connection,
+        trace: TraceWriter,
+        ask_rules: AskRules = DEFAULT_RULES,
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._trace = trace
+        self._ask_rules = ask_rules
 
     async def store(self, inbound: Inbound, *, owner: bool, now: datetime) -> Disposition:
-        """Event and message in one transaction; `duplicate` if (chat, sender, id) is known."""
+        """Event and message in one transaction; `duplicate` if (chat, sender, id), or what an edit says, is known."""
 
         def work(c: sqlite3.Connection) -> Disposition:
+            if people.group_of(c, inbound.chat_id) is None:  # removed at this very moment
+                why = f"Message in a chat that is not registered: {inbound.chat_name}"
+                note(c, self._trace, inbound, "unregistered", why, now)
+                return "unregistered"
             people.seen_chat(c, inbound)
             shown = self._trace.short(inbound.text, 80)
-            event = _event(inbound, "stored", shown)
-            inserted = _insert(c, inbound, event.id, now)
+            before = edits.original(c, inbound)
+            event = _event(inbound, "stored", shown, parent=before.event_id if before else None)
+            inserted = (
+                _insert_edit(c, before, inbound, event.id, now)
+                if before
+                else _insert(c, inbound, event.id, now)
+            )
             if not inserted:
                 event = _event(inbound, "duplicate", shown)
             if inserted and owner:
@@ -56,19 +77,7 @@ class Mailbox:
     async def note(self, inbound: Inbound, disposition: Disposition, why: str, now: datetime) -> None:
         """A message that is not kept: its chat's name and time, and an event without content."""
 
-        def work(c: sqlite3.Connection) -> None:
-            people.seen_chat(c, inbound)
-            _set_cursor(c, inbound.cursor, now)
-            event = Event(
-                source=inbound.channel,
-                source_id=inbound.message_id,
-                summary=why,
-                chat_id=inbound.chat_id,
-                disposition=disposition,
-            )
-            self._trace.with_fact(c, [event], now)
-
-        await self._writer.do(work)
+        await self._writer.do(lambda c: note(c, self._trace, inbound, disposition, why, now) and None)
 
     async def answer(
         self,
@@ -98,7 +107,7 @@ class Mailbox:
                 disposition="command",
             )
             self._trace.with_fact(c, [event], now)
-            text = change(SqliteTx(c, self._trace, now))
+            text = change(SqliteTx(c, self._trace, now, rules=self._ask_rules, event=event.id))
             if not text:
                 return None
             action = Action(
@@ -154,9 +163,10 @@ class Mailbox:
                 " AND seq > (SELECT cursor_seq FROM registered_groups WHERE jid = ?) ORDER BY seq DESC LIMIT ?",
                 (chat_id, last, chat_id, context),
             ).fetchall()
+            files = attachments.by_message(c, [r[0] for r in (*waiting, *earlier)])
             return OpenMessages(
-                waiting=[rows.message(r) for r in waiting],
-                earlier=[rows.message(r) for r in reversed(earlier)],
+                waiting=[rows.message(r, files.get(r[0], ())) for r in waiting],
+                earlier=[rows.message(r, files.get(r[0], ())) for r in reversed(earlier)],
             )
 
         return await self._reader.call(work)
@@ -199,13 +209,51 @@ class Mailbox:
         return await self._reader.call(work)
 
 
-def _event(inbound: Inbound, disposition: Disposition, shown: str) -> Event:
+def note(
+    c: sqlite3.Connection,
+    trace: TraceWriter,
+    inbound: Inbound,
+    disposition: Disposition,
+    why: str,
+    now: datetime,
+) -> Event:
+    """A message that is not kept as one: its chat's name and time, and an event without content."""
+    people.seen_chat(c, inbound)
+    _set_cursor(c, inbound.cursor, now)
+    event = Event(
+        source=inbound.channel,
+        source_id=inbound.message_id,
+        summary=why,
+        chat_id=inbound.chat_id,
+        disposition=disposition,
+    )
+    trace.with_fact(c, [event], now)
+    return event
+
+
+def _insert_edit(
+    c: sqlite3.Connection, before: edits.Original, inbound: Inbound, event_id: str, now: datetime
+) -> bool:
+    """A message that nobody has read gives way to its new version; one that was read is quoted by it."""
+    if before.text == inbound.text:
+        return False
+    if before.read:
+        quote = Quote(message_id=inbound.edit_of or "", text=before.text, sender_name=before.sender_name)
+        return _insert(c, replace(inbound, quote=quote), event_id, now)
+    edits.make_way(c, before)
+    _insert(c, replace(inbound, message_id=before.message_id, quote=before.quote), before.event_id, now)
+    edits.take_over(c, before, inbound)
+    return True
+
+
+def _event(inbound: Inbound, disposition: Disposition, shown: str, *, parent: EventId | None = None) -> Event:
     return Event(
         source=inbound.channel,
         source_id=inbound.message_id,
         content={"sender": inbound.sender, "sender_name": inbound.sender_name, "content": inbound.text},
         summary=f"Message from {inbound.sender_name}: {shown}",
         chat_id=inbound.chat_id,
+        parent=parent,
         disposition=disposition,
     )
 
@@ -222,7 +270,11 @@ def _insert(c: sqlite3.Connection, inbound: Inbound, event_id: str, now: datetim
             quote.sender_name if quote else None, int(inbound.mentions_me), inbound.thread, event_id, stamp(now),
         ),
     )  # fmt: skip
-    return cursor.rowcount == 1
+    if cursor.rowcount != 1:
+        return False
+    if inbound.attachments and cursor.lastrowid is not None:
+        attachments.insert(c, cursor.lastrowid, inbound.attachments)
+    return True
 
 
 def _owner_seen(c: sqlite3.Connection, chat_id: ChatId, now: datetime) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from nanoclaw.domain import (
@@ -17,6 +18,8 @@ from nanoclaw.domain import (
     OutboxId,
     OutboxPart,
     ToolCall,
+    Turn,
+    TurnState,
     moment,
     stamp,
 )
@@ -24,7 +27,10 @@ from nanoclaw.sqlite import rows
 from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.writer import Writer
-from nanoclaw.stores import AfterPart, Head
+from nanoclaw.stores import AfterPart, Head, live_key
+
+_WITHOUT_ANSWER = {"cancelled": "(stopped)", "silent": "(no answer was needed)"}
+"""What stands at last where an answer was being written, if none came."""
 
 
 class Outbox:
@@ -43,6 +49,15 @@ class Outbox:
             if stored and action:
                 self._trace.with_fact(c, [action], now)
             return stored
+
+        return await self._writer.do(work)
+
+    async def put_live(self, entry: OutboxEntry, now: datetime) -> bool:
+        """Stores the beginning of a live answer; False, with nothing stored, if its turn is over by now."""
+
+        def work(c: sqlite3.Connection) -> bool:
+            state = rows.one(c, "SELECT state FROM turns WHERE id = ?", entry.turn_id)
+            return state == "running" and put(c, entry, now)
 
         return await self._writer.do(work)
 
@@ -154,6 +169,10 @@ class Outbox:
                 "UPDATE outbox_parts SET state = 'failed', error = ? WHERE outbox_id = ? AND state != 'sent'",
                 (error, entry.id),
             )
+            c.execute(  # one that was never begun has its reason, too
+                "INSERT OR IGNORE INTO outbox_parts (outbox_id, part, text, state, error) VALUES (?, 0, ?, 'failed', ?)",
+                (entry.id, entry.text, error),
+            )
             _finish(c, entry.id, "failed", now)
             cause = rows.one(c, "SELECT triggered_by FROM action_log WHERE id = ?", entry.action_id)
             failure = replace(action, triggered_by=EventId(cause) if cause else action.triggered_by)
@@ -161,19 +180,64 @@ class Outbox:
 
         await self._writer.do(work)
 
+    async def too_old(self, chat_id: ChatId, lane: Lane, now: datetime, age: timedelta) -> list[OutboxEntry]:
+        """Unsent entries that have expired, or have none of their own and are older than `age`; oldest first."""
+        sql = (
+            f"SELECT {rows.OUTBOX} FROM outbox WHERE chat_jid = ? AND lane = ? AND state IN ('queued', 'sending')"  # noqa: S608 - our own text
+            " AND (expires <= ? OR (expires IS NULL AND created_at <= ?)) ORDER BY ord"
+        )
+        values = (chat_id, lane, stamp(now), stamp(now - age))
+        return await self._reader.call(lambda c: [rows.outbox_entry(r) for r in c.execute(sql, values)])
+
+    async def shown(self, ref: str) -> str | None:
+        """The service's id of an entry's first part, by the entry's id or key; None as long as it was not sent."""
+        sql = (
+            "SELECT platform_id FROM outbox_parts WHERE part = 0 AND state = 'sent'"
+            " AND outbox_id = (SELECT id FROM outbox WHERE id = ?1 OR key = ?1)"
+        )
+        return await self._reader.call(lambda c: rows.one(c, sql, ref))
+
+    async def spooled(self) -> set[str]:
+        """The files that unsent entries need."""
+        sql = "SELECT spool_path FROM outbox WHERE state IN ('queued', 'sending') AND spool_path IS NOT NULL"
+        return await self._reader.call(lambda c: {r[0] for r in c.execute(sql)})
+
 
 def put(c: sqlite3.Connection, entry: OutboxEntry, now: datetime) -> bool:
     """False if the key is known: the same decision is stored once."""
     cursor = c.execute(
         f"INSERT OR IGNORE INTO outbox ({rows.OUTBOX}, created_at)"  # noqa: S608 - our own text
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             entry.key, entry.chat_id, entry.text, entry.lane, entry.kind, entry.id, entry.thread, entry.reply_to,
-            entry.edit_of, entry.spool_path, entry.turn_id, entry.occurrence_id, entry.action_id,
-            stamp(entry.due) if entry.due else None, stamp(entry.expires) if entry.expires else None, stamp(now),
+            entry.edit_of, entry.spool_path, entry.file_name, entry.mime, _buttons(entry), entry.turn_id,
+            entry.occurrence_id, entry.action_id, stamp(entry.due) if entry.due else None,
+            stamp(entry.expires) if entry.expires else None, stamp(now),
         ),
     )  # fmt: skip
     return cursor.rowcount == 1
+
+
+def _buttons(entry: OutboxEntry) -> str | None:
+    if not entry.buttons:
+        return None
+    return json.dumps([[button.label, button.command] for button in entry.buttons], ensure_ascii=False)
+
+
+def last_word(
+    c: sqlite3.Connection, turn: Turn, state: TurnState, reply: OutboxEntry | None
+) -> OutboxEntry | None:
+    """What goes out at a turn's end. If a live answer was begun, it takes the place of that."""
+    key = live_key(turn.id)
+    live = rows.one(c, "SELECT id FROM outbox WHERE key = ? AND state != 'failed'", key)
+    if live is None:
+        return reply
+    if reply is not None:
+        return replace(reply, kind="edit", edit_of=OutboxId(live)) if reply.kind == "text" else reply
+    return OutboxEntry(
+        key=f"{key}:end", chat_id=turn.chat_id, text=_WITHOUT_ANSWER.get(state, "(stopped)"), kind="edit",
+        edit_of=OutboxId(live), thread=turn.thread, turn_id=turn.id, action_id=turn.action_id,
+    )  # fmt: skip
 
 
 def recover(c: sqlite3.Connection) -> int:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import json
 import secrets
 import sqlite3
 from datetime import datetime, timedelta
 
-from nanoclaw.domain import ChatId, Folder, Group, Inbound, stamp
+from nanoclaw import folders
+from nanoclaw.domain import ChatId, Folder, Group, Inbound, TurnId, moment, stamp
 from nanoclaw.errors import BadInputError
-from nanoclaw.sqlite import rows
+from nanoclaw.sqlite import asks, rows
 from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.writer import Writer
+from nanoclaw.stores import live_key
 
 CODE_LIFETIME = timedelta(minutes=10)
 CODE_TRIES = 5
-_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_OF_A_CHAT = ("scheduled_tasks", "occurrences", "turns", "runs", "asks")
+_FORMER = "former."
+"""Before the id of a chat that was a group: the key of what is remembered of it."""
 
 
 class People:
@@ -136,8 +140,54 @@ def name_chat(
 
 
 def move_chat(c: sqlite3.Connection, old: str, new: str) -> None:
-    """Everything that goes on in a chat continues under its new id."""
-    raise NotImplementedError
+    """Everything of a chat continues under its new id; what was sent stays with the old one. May be repeated.
+
+    Nothing if both are groups: somebody has registered the new one apart.
+    """
+    groups = rows.one(c, "SELECT count(*) FROM registered_groups WHERE jid IN (?, ?)", old, new)
+    if groups == 2 or old == new:
+        return
+    c.execute(
+        "INSERT OR IGNORE INTO chats (jid, name, last_message_time, channel, is_group)"
+        " SELECT ?, name, last_message_time, channel, is_group FROM chats WHERE jid = ?",
+        (new, old),
+    )
+    for table in _OF_A_CHAT:
+        c.execute(f"UPDATE {table} SET chat_jid = ? WHERE chat_jid = ?", (new, old))  # noqa: S608 - our own names
+    c.execute("UPDATE registered_groups SET jid = ? WHERE jid = ?", (new, old))
+    c.execute("UPDATE OR REPLACE router_state SET key = ? WHERE key = ?", (_FORMER + new, _FORMER + old))
+    _move_messages(c, old, new)
+    _move_outbox(c, old, new)
+
+
+def _move_messages(c: sqlite3.Connection, old: str, new: str) -> None:
+    """Numbers of messages begin anew in the new chat: the old ones must not be taken for those."""
+    c.execute(
+        "UPDATE OR IGNORE messages SET chat_jid = ?1, id = id || '@' || ?2 WHERE chat_jid = ?2", (new, old)
+    )
+    c.execute(
+        "UPDATE held_messages SET chat_jid = ?1,"
+        " body = json_set(body, '$.message_id', json_extract(body, '$.message_id') || '@' || ?2)"
+        " WHERE chat_jid = ?2",
+        (new, old),
+    )
+
+
+def _move_outbox(c: sqlite3.Connection, old: str, new: str) -> None:
+    """What is unsent goes to the new chat, where nothing can be answered or edited that stands in the old one."""
+    c.execute(
+        "UPDATE outbox SET chat_jid = ?, reply_to = NULL, edit_of = NULL"
+        " WHERE chat_jid = ? AND state IN ('queued', 'sending')",
+        (new, old),
+    )
+    shown = (
+        "SELECT o.id FROM turns t JOIN outbox o ON o.key = ? || t.id WHERE t.chat_jid = ? AND o.chat_jid = ?"
+    )
+    c.execute(
+        f"UPDATE outbox_parts SET platform_id = platform_id || '@' || ? WHERE outbox_id IN ({shown})"  # noqa: S608
+        " AND platform_id NOT GLOB '*@*'",
+        (old, live_key(TurnId("")), new, old),
+    )
 
 
 def all_groups(c: sqlite3.Connection) -> list[Group]:
@@ -153,7 +203,7 @@ def group_of(c: sqlite3.Connection, chat_id: str) -> Group | None:
 
 def add_group(c: sqlite3.Connection, group: Group) -> None:
     """Raises BadInputError if chat or folder are taken, or the folder's name cannot be one."""
-    if not _FOLDER.fullmatch(group.folder) or group.folder.lower() == "global":
+    if not folders.is_folder_name(group.folder):
         raise BadInputError(f"{group.folder!r} cannot be a folder name; use letters, digits, - and _")
     taken = c.execute(
         "SELECT jid FROM registered_groups WHERE jid = ? OR folder = ?", (group.chat_id, group.folder)
@@ -161,22 +211,64 @@ def add_group(c: sqlite3.Connection, group: Group) -> None:
     if taken:
         what = "This chat" if taken[0] == group.chat_id else f"The folder {group.folder}"
         raise BadInputError(f"{what} is registered already; nothing was changed")
+    # What was said before, when it was a group once, is nobody's context now.
     c.execute(
         "INSERT INTO registered_groups (jid, name, folder, trigger_pattern, added_at, requires_trigger, is_main, "
-        "container_config) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "container_config, ask_tools, cursor_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        " coalesce((SELECT max(seq) FROM messages WHERE chat_jid = ?), 0))",
         (
             group.chat_id, group.name, group.folder, group.trigger, stamp(group.added_at),
-            int(group.requires_trigger), int(group.is_main), group.container_config,
+            int(group.requires_trigger), int(group.is_main), group.container_config, _listed(group.ask_tools),
+            group.chat_id,
+        ),
+    )  # fmt: skip
+    c.execute("DELETE FROM router_state WHERE key = ?", (_FORMER + group.chat_id,))
+    asks.withdraw(c, group.chat_id, group.added_at)
+
+
+def change_group(c: sqlite3.Connection, group: Group) -> None:
+    """What may change of a registered group; folder, container and the rest stay as they are."""
+    c.execute(
+        "UPDATE registered_groups SET name = ?, trigger_pattern = ?, requires_trigger = ?, is_main = ?, ask_tools = ?"
+        " WHERE jid = ?",
+        (
+            group.name, group.trigger, int(group.requires_trigger), int(group.is_main), _listed(group.ask_tools),
+            group.chat_id,
         ),
     )  # fmt: skip
 
 
-def folder_name(c: sqlite3.Connection, channel: str, chat_name: str) -> Folder:
-    """`{channel}_{name}`, made of plain characters and unused."""
-    slug = re.sub(r"[^a-z0-9]+", "-", chat_name.lower()).strip("-")[:40] or "chat"
-    base, n = f"{channel}_{slug}", 1
-    name = base
-    while rows.one(c, "SELECT 1 FROM registered_groups WHERE folder = ?", name) is not None:
-        n += 1
-        name = f"{base}-{n}"
-    return Folder(name)
+def remove_group(c: sqlite3.Connection, chat_id: ChatId, now: datetime) -> None:
+    """The row goes. Its folder stays the chat's: nobody else gets it, and the chat does when it comes back."""
+    folder = rows.one(c, "SELECT folder FROM registered_groups WHERE jid = ?", chat_id)
+    if folder is None:
+        return
+    c.execute("DELETE FROM registered_groups WHERE jid = ?", (chat_id,))
+    c.execute(
+        "INSERT OR REPLACE INTO router_state (key, value) VALUES (?, ?)",
+        (_FORMER + chat_id, json.dumps({"folder": folder, "removed_at": stamp(now)})),
+    )
+    asks.withdraw(c, chat_id, now)
+
+
+def removed_at(c: sqlite3.Connection, chat_id: ChatId) -> datetime | None:
+    """When the chat ceased to be a group."""
+    kept = rows.one(c, "SELECT value FROM router_state WHERE key = ?", _FORMER + chat_id)
+    return moment(json.loads(kept)["removed_at"]) if kept else None
+
+
+def folder_for(c: sqlite3.Connection, chat_id: ChatId, channel: str, name: str) -> Folder:
+    """The folder that the chat had before, else `{channel}_{name}` of plain characters that nobody has or had."""
+    used = {row[0] for row in c.execute("SELECT folder FROM registered_groups")}
+    former = {
+        row[0].removeprefix(_FORMER): Folder(json.loads(row[1])["folder"])
+        for row in c.execute("SELECT key, value FROM router_state WHERE key GLOB ?", (f"{_FORMER}*",))
+    }
+    mine = former.get(chat_id)
+    if mine and mine not in used:
+        return mine
+    return folders.folder_name(channel, name, used | {*former.values()})
+
+
+def _listed(tools: tuple[str, ...]) -> str | None:
+    return json.dumps(tools) if tools else None

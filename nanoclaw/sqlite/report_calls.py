@@ -40,12 +40,21 @@ def with_usage(calls: Sequence[CallRow], requests: Sequence[tuple[datetime, Usag
 
 def deliveries_of(connection: sqlite3.Connection, turn_id: str) -> list[Delivery]:
     rows = connection.execute(
-        "SELECT p.state, p.sent_at, p.error FROM outbox o JOIN outbox_parts p ON p.outbox_id = o.id "
-        "WHERE o.turn_id = ? ORDER BY o.ord, p.part",
+        # An entry without parts waits behind others, or for its chat to be reachable.
+        "SELECT coalesce(p.state, o.state), p.sent_at, p.error, coalesce(p.attempts, 0),"
+        " p.next_try FROM outbox o LEFT JOIN outbox_parts p ON p.outbox_id = o.id "
+        "WHERE o.turn_id = ? AND o.key NOT LIKE 'live:%' ORDER BY o.ord, p.part",
         (turn_id,),
     )
     return [
-        Delivery(state=state, sent_at=moment(at) if at else None, error=error) for state, at, error in rows
+        Delivery(
+            state=state,
+            sent_at=moment(at) if at else None,
+            error=error,
+            attempts=tries,
+            next_try=moment(again) if again else None,
+        )
+        for state, at, error, tries, again in rows
     ]
 
 

@@ -7,18 +7,29 @@ import sqlite3
 from datetime import datetime
 from typing import Any
 
-from nanoclaw.domain import Folder, Group, OutboxEntry, Quote, StoredMessage, Task, Turn, moment
+from nanoclaw.domain import (
+    Button,
+    Folder,
+    Group,
+    KeptAttachment,
+    OutboxEntry,
+    Quote,
+    StoredMessage,
+    Task,
+    Turn,
+    moment,
+)
 
 GROUP = """g.jid, g.name, g.folder, g.trigger_pattern, g.requires_trigger, g.is_main, g.added_at,
-  coalesce((SELECT is_group FROM chats c WHERE c.jid = g.jid), 1), g.container_config"""
+  coalesce((SELECT is_group FROM chats c WHERE c.jid = g.jid), 1), g.container_config, g.ask_tools"""
 MESSAGE = """seq, chat_jid, id, sender, sender_name, content, timestamp, outcome, event_id, is_from_me, is_bot_message,
   mentions_me, thread, reply_to_message_id, reply_to_message_content, reply_to_sender_name"""
 TURN = """id, kind, chat_jid, group_folder, session_id, action_id, event_id, state, tries, started_at, occurrence_id,
   thread, model, silent_by_tool"""
 TASK = """id, group_folder, chat_jid, prompt, schedule_type, schedule_value, status, created_at, next_run, last_run,
   last_result, context_mode, kind, zone, script, workflow_id, parameters, model, catch_up, failures, why_paused"""
-OUTBOX = """key, chat_jid, text, lane, kind, id, thread, reply_to, edit_of, spool_path, turn_id, occurrence_id, action_id,
-  due, expires"""
+OUTBOX = """key, chat_jid, text, lane, kind, id, thread, reply_to, edit_of, spool_path, file_name, mime, buttons, turn_id,
+  occurrence_id, action_id, due, expires"""
 
 
 def _maybe(text: str | None) -> datetime | None:
@@ -36,10 +47,11 @@ def group(row: tuple[Any, ...]) -> Group:
         added_at=moment(row[6]),
         is_group=bool(row[7]),
         container_config=row[8],
+        ask_tools=tuple(json.loads(row[9] or "[]")),
     )
 
 
-def message(row: tuple[Any, ...]) -> StoredMessage:
+def message(row: tuple[Any, ...], attachments: tuple[KeptAttachment, ...] = ()) -> StoredMessage:
     quote = (
         Quote(message_id=row[13], text=row[14] or "", sender_name=row[15] or "")
         if row[13] is not None
@@ -60,6 +72,7 @@ def message(row: tuple[Any, ...]) -> StoredMessage:
         mentions_me=bool(row[11]),
         thread=row[12],
         quote=quote,
+        attachments=attachments,
     )
 
 
@@ -120,11 +133,14 @@ def outbox_entry(row: tuple[Any, ...]) -> OutboxEntry:
         reply_to=row[7],
         edit_of=row[8],
         spool_path=row[9],
-        turn_id=row[10],
-        occurrence_id=row[11],
-        action_id=row[12],
-        due=_maybe(row[13]),
-        expires=_maybe(row[14]),
+        file_name=row[10],
+        mime=row[11],
+        buttons=tuple(Button(label=label, command=command) for label, command in json.loads(row[12] or "[]")),
+        turn_id=row[13],
+        occurrence_id=row[14],
+        action_id=row[15],
+        due=_maybe(row[16]),
+        expires=_maybe(row[17]),
     )
 
 

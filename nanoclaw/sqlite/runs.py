@@ -11,6 +11,7 @@ from typing import Any
 from nanoclaw.domain import RunId, ToolCall, Turn, TurnId, stamp
 from nanoclaw.ports import HostTool
 from nanoclaw.sqlite import host_calls, rows
+from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules
 from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.turns import append, next_frame, take_frame
@@ -28,11 +29,13 @@ class Runs:
         writer: Writer,
         reader: Connection,
         trace: TraceWriter,
+        ask_rules: AskRules = DEFAULT_RULES,
         prepare_limit_s: float = host_calls.PREPARE_S,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._trace = trace
+        self._ask_rules = ask_rules
         self._prepare_limit_s = prepare_limit_s
 
     async def open(self, run: LiveRun, now: datetime) -> None:
@@ -140,9 +143,9 @@ class Runs:
                 " WHERE turn_id = ? AND frame = ?)) WHERE jid = ?",
                 (turn.id, frame.frame, turn.chat_id),
             )
-            append(
-                c, turn.session_id, turn.id, "user", [{"type": "text", "text": json.loads(body)["text"]}], now
-            )
+            said = json.loads(body)
+            content = [*said.get("images", ()), {"type": "text", "text": said["text"]}]
+            append(c, turn.session_id, turn.id, "user", content, now)
 
         await self._writer.do(work)
 
@@ -204,7 +207,9 @@ class Runs:
         def work(c: sqlite3.Connection) -> tuple[int, HostResult]:
             take_frame(c, run_id, n)
             known = host_calls.known(c, frame, turn)
-            ok, content = known or host_calls.carry_out(c, self._trace, frame, turn, ready, now)
+            ok, content = known or host_calls.carry_out(
+                c, self._trace, frame, turn, ready, now, self._ask_rules
+            )
             result = HostResult(turn=frame.turn, call=frame.call, ok=ok, content=content)
             body = json.dumps({"turn": result.turn, "call": result.call, "ok": ok, "content": content})
             return next_frame(c, run_id, "host_result", turn.id, body), result

@@ -15,6 +15,9 @@ from nanoclaw.domain import Action, Event, RunId, ToolCall, stamp
 from nanoclaw.errors import BadInputError
 from nanoclaw.ports import Clock, Migration, Tx
 from nanoclaw.sqlite import migrate, outbox, rows, runs, trace, turns, usage
+from nanoclaw.sqlite.ask_store import AskStore
+from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules
+from nanoclaw.sqlite.attachments import Attachments
 from nanoclaw.sqlite.connection import CHECKPOINT_PAGES, Connection, checkpoint_every, connect
 from nanoclaw.sqlite.mailbox import Mailbox
 from nanoclaw.sqlite.outbox import Outbox
@@ -55,11 +58,13 @@ class Store:
         clock: Clock,
         mask: Callable[[str], str] = str,
         plugin_migrations: Sequence[Migration] = (),
+        ask_rules: AskRules = DEFAULT_RULES,
     ) -> None:
         self._path = path
         self._backups = backups
         self._clock = clock
         self._plugin_migrations = plugin_migrations
+        self._ask_rules = ask_rules
         self._trace = TraceWriter(mask)
         self._stack = AsyncExitStack()
         self.applied: list[Migration] = []
@@ -95,9 +100,11 @@ class Store:
 
     def _build(self) -> None:
         noun: dict[str, Any] = {"writer": self.writer, "reader": self.reader}
-        self.mailbox = Mailbox(**noun, trace=self._trace)
+        self.mailbox = Mailbox(**noun, trace=self._trace, ask_rules=self._ask_rules)
+        self.attachments = Attachments(**noun, trace=self._trace)
         self.turns = Turns(**noun, trace=self._trace)
-        self.runs = Runs(**noun, trace=self._trace)
+        self.runs = Runs(**noun, trace=self._trace, ask_rules=self._ask_rules)
+        self.asks = AskStore(**noun, trace=self._trace, ask_rules=self._ask_rules)
         self.outbox = Outbox(**noun, trace=self._trace)
         self.tasks = Tasks(**noun, trace=self._trace)
         self.people = People(**noun)
@@ -129,6 +136,16 @@ class Store:
 
         return await self.writer.do(work)
 
+    async def keep(self, key: str, value: str | None) -> None:
+        """Stores `value` under `key`, in place of what was there; None forgets it."""
+
+        def work(c: sqlite3.Connection) -> None:
+            c.execute("DELETE FROM router_state WHERE key = ?", (key,))
+            if value is not None:
+                c.execute("INSERT INTO router_state (key, value) VALUES (?, ?)", (key, value))
+
+        await self.writer.do(work)
+
     async def recall(self, key: str) -> str | None:
         """The value that is stored under `key`."""
         found = await self.read("SELECT value FROM router_state WHERE key = ?", (key,))
@@ -137,7 +154,7 @@ class Store:
     async def change(self, work: Callable[[Tx], T]) -> T:
         """One transaction of a caller's own."""
         now = self._clock.now()
-        return await self.writer.do(lambda c: work(SqliteTx(c, self._trace, now)))
+        return await self.writer.do(lambda c: work(SqliteTx(c, self._trace, now, rules=self._ask_rules)))
 
     async def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return await self.slow_reader.call(lambda c: c.execute(sql, tuple(parameters)).fetchall())

@@ -63,13 +63,7 @@ class Turns:
             turn = _turn(c, TurnId(found))
             kept = "SELECT n FROM frames_out WHERE run_id = ? AND type = 'turn_start' AND turn_id = ?"
             frame = rows.one(c, kept, run_id, turn.id)
-            return Started(
-                turn=turn,
-                frame=frame or 0,
-                transcript=_transcript(c, turn.session_id),
-                results=_results(c, turn.id),
-                resumed=True,
-            )
+            return _started(c, turn, frame or 0, resumed=True)
 
         return await self._reader.call(work)
 
@@ -138,17 +132,15 @@ class Turns:
     def _run(self, c: sqlite3.Connection, turn_id: TurnId, run_id: RunId, *, resumed: bool) -> Started:
         c.execute("UPDATE turns SET state = 'running', run_id = ? WHERE id = ?", (run_id, turn_id))
         frame = next_frame(c, run_id, "turn_start", turn_id, None)
-        turn = _turn(c, turn_id)
-        return Started(
-            turn=turn,
-            frame=frame,
-            transcript=_transcript(c, turn.session_id),
-            results=_results(c, turn_id),
-            resumed=resumed,
-        )
+        return _started(c, _turn(c, turn_id), frame, resumed=resumed)
 
-    async def follow_up(self, turn_id: TurnId, run_id: RunId, seqs: Sequence[int], text: str) -> int | None:
-        """Reserves the host frame that offers messages to a running turn; None if they are not free any more."""
+    async def follow_up(
+        self, turn_id: TurnId, run_id: RunId, seqs: Sequence[int], text: str, images: Sequence[Block] = ()
+    ) -> int | None:
+        """Reserves the host frame that offers messages to a running turn; None if they are not free any more.
+
+        `images`: references, which stand before the text.
+        """
 
         def work(c: sqlite3.Connection) -> int | None:
             if (
@@ -166,7 +158,8 @@ class Turns:
             )
             if taken:
                 return None
-            frame = next_frame(c, run_id, "follow_up", turn_id, json.dumps({"text": text}))
+            body = {"text": text, "images": list(images)} if images else {"text": text}
+            frame = next_frame(c, run_id, "follow_up", turn_id, json.dumps(body))
             c.executemany(
                 "INSERT OR REPLACE INTO turn_messages (turn_id, seq, role, frame, accepted) VALUES (?, ?, 'follow_up', ?, 0)",
                 [(turn_id, seq, frame) for seq in seqs],
@@ -272,8 +265,8 @@ def close_turn(c: sqlite3.Connection, trace: TraceWriter, turn: Turn, ending: En
         " (SELECT seq FROM turn_messages WHERE turn_id = ? AND role != 'context')",
         (outcome, stamp(now), ending.reason, turn.id, turn.id),
     )
-    if ending.entry:
-        outbox.put(c, ending.entry, now)
+    if entry := outbox.last_word(c, turn, ending.state, ending.entry):
+        outbox.put(c, entry, now)
     if ending.roll_back:
         c.execute("DELETE FROM transcript WHERE turn_id = ?", (turn.id,))
         _refused(c, turn)
@@ -386,9 +379,17 @@ def _results(c: sqlite3.Connection, turn_id: TurnId) -> dict[str, tuple[bool, st
     return {call: (bool(ok), content) for call, ok, content in found}
 
 
-def _transcript(c: sqlite3.Connection, session: SessionId) -> list[tuple[str, list[Block]]]:
-    found = c.execute("SELECT role, content FROM transcript WHERE session_id = ? ORDER BY id", (session,))
-    return [(role, json.loads(content)) for role, content in found]
+def _started(c: sqlite3.Connection, turn: Turn, frame: int, *, resumed: bool) -> Started:
+    sql = "SELECT role, content, turn_id IS ? FROM transcript WHERE session_id = ? ORDER BY id"
+    found = c.execute(sql, (turn.id, turn.session_id)).fetchall()
+    return Started(
+        turn=turn,
+        frame=frame,
+        transcript=[(role, json.loads(content)) for role, content, _ in found],
+        own=[bool(own) for *_, own in found],
+        results=_results(c, turn.id),
+        resumed=resumed,
+    )
 
 
 def recover(c: sqlite3.Connection, kept: Sequence[RunId]) -> int:

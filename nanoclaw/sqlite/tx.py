@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from nanoclaw.domain import (
     Action,
     Ask,
+    AskId,
+    AskState,
     ChatId,
     Event,
     EventId,
@@ -25,18 +27,31 @@ from nanoclaw.domain import (
     TurnId,
     stamp,
 )
-from nanoclaw.sqlite import occurrences, outbox, people, rows, tasks, turns
+from nanoclaw.sqlite import asks, occurrences, outbox, people, rows, tasks, turns
+from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules, Voice
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.stores import Ending
+
+T = TypeVar("T")
 
 
 class SqliteTx:
     """Valid only while the unit that got it runs."""
 
-    def __init__(self, connection: sqlite3.Connection, trace: TraceWriter, now: datetime) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        trace: TraceWriter,
+        now: datetime,
+        *,
+        rules: AskRules = DEFAULT_RULES,
+        event: EventId | None = None,
+    ) -> None:
         self._c = connection
         self._trace = trace
+        self._rules = rules
         self.now = now
+        self.event = event
 
     def group(self, chat_id: ChatId) -> Group | None:
         return people.group_of(self._c, chat_id)
@@ -47,13 +62,22 @@ class SqliteTx:
     def add_group(self, group: Group) -> None:
         people.add_group(self._c, group)
 
+    def folder_for(self, chat_id: ChatId, channel: str, name: str) -> Folder:
+        return people.folder_for(self._c, chat_id, channel, name)
+
+    def change_group(self, group: Group) -> None:
+        people.change_group(self._c, group)
+
+    def remove_group(self, chat_id: ChatId) -> None:
+        people.remove_group(self._c, chat_id, self.now)
+
     def redeem_code(self, code: str, inbound: Inbound, assistant_name: str) -> bool:
         """Pairs: the chat becomes a main, the sender an owner. False for a wrong, used or expired code."""
         if not people.redeem(self._c, code, inbound.sender, self.now):
             return False
         group = Group(
             chat_id=inbound.chat_id, name=inbound.chat_name, trigger=f"@{assistant_name}", requires_trigger=False,
-            folder=people.folder_name(self._c, inbound.channel, inbound.chat_name), is_main=True, added_at=self.now,
+            folder=self.folder_for(inbound.chat_id, inbound.channel, inbound.chat_name), is_main=True, added_at=self.now,
             is_group=inbound.is_group,
         )  # fmt: skip
         people.pair(self._c, inbound, group, self.now)
@@ -150,7 +174,34 @@ class SqliteTx:
         about: ChatId | None = None,
         event: EventId | None = None,
     ) -> Ask:
-        raise NotImplementedError
+        return self._voice().ask(kind, question, payload, about, event or self.event)
+
+    def asks(self) -> list[Ask]:
+        return asks.open_asks(self._c)
+
+    def find_ask(self, ask_id: AskId) -> Ask | None:
+        return asks.find(self._c, ask_id)
+
+    def close_ask(self, ask_id: AskId, state: AskState, by: str | None = None) -> bool:
+        return asks.close(self._c, ask_id, state, by, self.now)
+
+    def tell_main(self, key: str, text: str) -> bool:
+        return self._voice().say(key, text, self.event)
+
+    def _voice(self) -> Voice:
+        return Voice(connection=self._c, trace=self._trace, rules=self._rules, now=self.now)
+
+    def attempt(self, work: Callable[[], T]) -> T:
+        self._c.execute("SAVEPOINT attempt")
+        try:
+            return work()
+        except Exception:
+            if self._c.in_transaction:  # else SQLite has rolled everything back
+                self._c.execute("ROLLBACK TO attempt")
+            raise
+        finally:
+            if self._c.in_transaction:
+                self._c.execute("RELEASE attempt")
 
     def new_session(self, folder: Folder) -> None:
         self._c.execute("DELETE FROM sessions WHERE group_folder = ?", (folder,))

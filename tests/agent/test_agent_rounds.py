@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from nanoclaw.agent.tools.tool import Tool
 from nanoclaw.testing.messages_api import (
     Hang,
+    MessagesApi,
     say,
     tool_block,
     use,
     use_all,
 )
+from nanoclaw.verdict import judge_error
 from nanoclaw.wire import (
     Accepted,
+    AgentError,
     FollowUp,
     HostCall,
     ModelStart,
@@ -25,7 +31,7 @@ from nanoclaw.wire import (
     ToolStart,
     TurnEnd,
 )
-from tests.agent.agent_host import QUICK, short_dir, turn_start
+from tests.agent.agent_host import QUICK, inside, script, short_dir, turn_start
 from tests.agent.played import NOTE, Played, last_blocks
 
 
@@ -158,3 +164,46 @@ async def test_several_follow_ups_join_in_order_after_all_results(home: Path) ->
     assert [block.get("text", block.get("content")) for block in last_blocks(api)] == ["1", "2", "b", "c"]
     order = [type(frame) for _, frame in host.frames]
     assert order.index(Accepted) < len(order) - 1 - order[::-1].index(ModelStart)
+
+
+def drawn(media_type: str = "image/png") -> dict[str, Any]:
+    """A picture as the host hands it over; under a wrong name the API refuses it."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
+async def test_pictures_of_a_follow_up_stand_before_its_text_and_after_all_results(home: Path) -> None:
+    async with Played(home, use("note", {}), say("a red dot")) as (api, host):
+        host.answers = lambda _: None
+        host.send(turn_start(host_tools=[NOTE]))
+        call = await host.first(HostCall)
+        n = host.send(FollowUp(turn="t1", text="what is this?", blocks=[drawn()]))
+        await host.acked(n)
+        host.send(host.result_of(call, True, "noted"))
+        end = await host.finish()
+    assert isinstance(end, TurnEnd)
+    assert end.text == "a red dot"
+    result, image, text = last_blocks(api)
+    assert (result["type"], image, text["text"]) == ("tool_result", drawn(), "what is this?")
+
+
+async def test_a_turn_may_begin_with_pictures(home: Path) -> None:
+    content = [drawn(), {"type": "text", "text": "what is this?"}]
+    async with Played(home, say("a red dot")) as (api, host):
+        await host.run(messages=[{"role": "user", "content": content}])
+    assert last_blocks(api)[0] == drawn()
+
+
+async def test_a_picture_that_the_api_refuses_is_the_conversations_fault_and_not_tried_again(
+    home: Path,
+) -> None:
+    api = MessagesApi(model=script(say("fine")), unix_path=home / "s")
+    async with api, inside(home / "s", home / "group") as host:
+        content = [drawn("image/jpeg"), {"type": "text", "text": "what is this?"}]
+        end = await host.run(messages=[{"role": "user", "content": content}])
+        assert isinstance(end, AgentError)
+        assert (end.kind, end.status, len(api.requests)) == ("session", 400, 1)
+        assert judge_error(end).roll_back
+        assert await host.run(turn="t2") == TurnEnd(turn="t2", status="done", text="fine", model_calls=1)

@@ -1,20 +1,16 @@
-"""`/stop`, `/new`, `/retry`, `/groups`, `/group`, `/pair`, `/help`, and the table that they stand in."""
+"""`/stop`, `/new`, `/retry`, `/pair`, `/help`, and the table that they stand in."""
 
 import re
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nanoclaw.commands import table
-from nanoclaw.commands.group import FOLDER, folder_name
 from nanoclaw.commands.help import Help
 from nanoclaw.domain import ChatId, Folder
 from nanoclaw.errors import BadInputError
 from nanoclaw.ports import GroupState, QueueStatus
-from tests.commands.world import FAMILY, MAIN, NOW, World
+from tests.commands.world import FAMILY, MAIN, World
 
 
 def busy(chat_id: ChatId, *, idle: bool = False) -> GroupState:
@@ -97,77 +93,6 @@ async def test_retry_of_an_answered_message_wakes_nobody(world: World) -> None:
     assert "answered" in await world.say(f"/retry {seq}")
     assert world.around.woken == []
     assert await world.say("/retry") == "Usage: /retry <id>"
-
-
-async def test_groups_lists_registered_groups_then_the_chats_that_are_none(world: World) -> None:
-    await world.chat("tg:-5", "Book club", at=NOW - timedelta(minutes=5))
-    await world.chat("tg:6", "Ann", group=False, at=NOW - timedelta(days=2))
-    assert (await world.say("/groups")).splitlines() == [
-        "*Groups:* 2",
-        "*1.* Control",
-        "   main · main",
-        "*2.* Family",
-        "   telegram_family · on @Andy",
-        "*Other chats:*",
-        "*3.* Book club",
-        "   telegram · 5m ago",
-        "*4.* Ann",
-        "   telegram · 2d ago",
-        "Register one: /group add <number> [name]",
-    ]
-
-
-async def test_group_add_by_number_registers_the_chat_with_a_trigger(world: World) -> None:
-    await world.chat("tg:-5", "Bücher & Wein")
-    await world.say("/groups")
-    assert await world.say("/group add 3") == (
-        "Registered: Bücher & Wein\nFolder: telegram_bucher-wein\nI answer there when a message names @Andy."
-    )
-    group = next(g for g in await world.store.people.groups() if g.chat_id == "tg:-5")
-    assert (group.folder, group.trigger, group.requires_trigger, group.is_main) == (
-        "telegram_bucher-wein", "@Andy", True, False,
-    )  # fmt: skip
-    assert world.around.changed == ["groups"]
-
-
-async def test_group_add_of_a_private_chat_needs_no_trigger(world: World) -> None:
-    await world.chat("tg:6", "Ann", group=False)
-    assert (await world.say("/group add tg:6 My  own chat")).startswith(
-        "Registered: My own chat\nFolder: telegram_my-own-chat\nI answer every message there."
-    )
-    group = next(g for g in await world.store.people.groups() if g.chat_id == "tg:6")
-    assert not group.requires_trigger
-
-
-async def test_group_add_never_touches_a_registered_group(world: World) -> None:
-    assert (await world.say("/group add tg:-100 Other")).startswith("Not registered: ")
-    assert [g.name for g in await world.store.people.groups()] == ["Control", "Family"]
-
-
-@pytest.mark.parametrize("line", ["/group", "/group add", "/group remove 3"])
-async def test_group_with_wrong_words_gets_its_usage_line(world: World, line: str) -> None:
-    assert await world.say(line) == "Usage: /group add <number or chat id> [name]"
-
-
-async def test_group_add_of_an_unknown_chat_says_what_to_do(world: World) -> None:
-    assert await world.say("/group add 42") == (
-        "No chat is known as 42. It has to write to me once; then /groups lists it."
-    )
-
-
-@given(name=st.text(max_size=80), taken=st.integers(0, 3))
-def test_a_folder_name_is_plain_and_unused(name: str, taken: int) -> None:
-    used: list[str] = []
-    for _ in range(taken):
-        used.append(folder_name("telegram", name, used).upper())
-    folder = folder_name("telegram", name, used)
-    assert FOLDER.fullmatch(folder)
-    assert folder.casefold() not in {other.casefold() for other in used}
-    assert folder != "global"
-
-
-def test_a_folder_with_a_strange_channel_is_still_a_folder() -> None:
-    assert folder_name("../..", "../etc", []) == Folder("chat_etc")
 
 
 async def test_pair_hands_over_the_code_without_its_spaces(world: World) -> None:

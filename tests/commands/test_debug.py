@@ -309,3 +309,21 @@ def test_busiest_hours_follow_the_owners_clock_over_half_hours_and_daylight_savi
     assert busiest_hours([(start.replace(hour=n), n) for n in range(24)], ZoneInfo("UTC")) == [
         ("11 PM", 23), ("10 PM", 22), ("9 PM", 21), ("8 PM", 20), ("7 PM", 19),
     ]  # fmt: skip
+
+
+async def test_debug_why_of_an_answer_that_waits_says_why_how_often_it_was_tried_and_when_again(
+    world: World,
+) -> None:
+    await answered_message(world)
+    await world.sql(
+        "UPDATE outbox_parts SET state = 'queued', sent_at = NULL, attempts = 3, error = 'Telegram cannot be reached.',"
+        " next_try = ?",
+        stamp(NOW + timedelta(seconds=40)),
+    )
+    assert "*Reply:* queued · 3 tries · next in 40s (Telegram cannot be reached.)" in await world.say(
+        "/debug why"
+    )
+
+    await world.sql("DELETE FROM outbox_parts")
+    await world.sql("UPDATE outbox SET state = 'queued'")
+    assert "\n*Reply:* queued\n" in await world.say("/debug why"), "behind others, or nobody can be reached"

@@ -184,7 +184,35 @@ async def test_status_of_a_group_names_no_other_group(world: World) -> None:
 
 
 async def test_status_with_another_word_gets_its_usage_line(world: World) -> None:
-    assert await world.say("/status now") == "Usage: /status [tasks]"
+    assert await world.say("/status now") == "Usage: /status [tasks|channels]"
+    assert await world.say("/status channels", FAMILY) == "Usage: /status [tasks]"
+
+
+async def test_status_names_a_weaker_guarantee_where_one_applies(world: World) -> None:
+    weaker = replace(TELEGRAM.capabilities, weaker="an answer in a group is a message that is edited")
+    world.around.channels = [replace(TELEGRAM, capabilities=weaker)]
+    assert (
+        "- telegram: once, or labelled. But: an answer in a group is a message that is edited. Telegram keeps messages for 24 h."
+        in await world.say("/status")
+    )
+
+
+async def test_status_of_the_channels_says_what_each_promises_and_what_that_was_tried_against(
+    world: World,
+) -> None:
+    tried = replace(TELEGRAM.capabilities, verified="tried against a played service, never live")
+    world.around.channels = [replace(TELEGRAM, capabilities=tried)]
+    assert (await world.say("/status channels")).splitlines()[2:] == [
+        "- telegram (@andy_bot): UP, proven 12s ago",
+        "   Sent: once, or labelled.",
+        "   Kept for us: Telegram keeps messages for 24 h.",
+        "   Tried: tried against a played service, never live.",
+    ]
+
+
+async def test_status_of_no_channels_says_so(world: World) -> None:
+    world.around.channels = []
+    assert (await world.say("/status channels")).endswith("none")
 
 
 async def test_many_groups_are_cut_to_a_screen(world: World) -> None:

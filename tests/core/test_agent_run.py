@@ -11,7 +11,7 @@ import pytest
 from nanoclaw.agent_run import AgentRun, Died
 from nanoclaw.errors import OutageError, StoreUnavailableError
 from nanoclaw.ports import HostTool
-from nanoclaw.stores import Started
+from nanoclaw.stores import LiveRun, Started
 from nanoclaw.wire import (
     WIRE_VERSION,
     Accepted,
@@ -124,6 +124,7 @@ class Stage:
     run: AgentRun
     started: Started
     rung: list[str]
+    said: list[tuple[str, int, str]]
 
     async def begin(self, frame: int | None = None) -> "asyncio.Task[Any]":
         """The turn is handed over; the task ends with its last word."""
@@ -160,12 +161,45 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async with opened(tmp_path) as vault:
         started = await vault.turn("hello")
         puppet, store = Puppet(), Shaky(vault.store.runs)
+        said: list[tuple[str, int, str]] = []
         run = AgentRun(
             run_id=RUN, chat_id=FAMILY.chat_id, process=puppet, store=store,  # type: ignore[arg-type]
-            tools={"ring": tool}.get, clock=vault.clock,
+            tools={"ring": tool}.get, clock=vault.clock, said=lambda *words: said.append(words),
         )  # fmt: skip
-        yield Stage(vault, puppet, store, run, started, rung)
+        yield Stage(vault, puppet, store, run, started, rung, said)
         await run.stop(0)
+
+
+async def test_what_the_model_writes_is_passed_on_piece_by_piece_but_for_other_turns(stage: Stage) -> None:
+    p, turn = stage.puppet, stage.turn
+    p.say(HELLO)
+    await stage.run.start()
+    serving = await stage.begin()
+    p.say(
+        Text(turn=turn, call=1, text="Good"),
+        Text(turn=OTHER, call=1, text="!"),
+        Text(turn=turn, call=2, text=" day"),
+    )
+    p.say(TurnEnd(turn=turn, status="done", text="Good day"))
+    await serving
+
+    assert stage.said == [(turn, 1, "Good"), (turn, 2, " day")]
+
+
+async def test_of_an_adopted_run_nothing_is_passed_on_of_a_text_whose_beginning_was_missed(
+    stage: Stage,
+) -> None:
+    p, turn = stage.puppet, stage.turn
+    p.say(HELLO, Text(turn=turn, call=1, text="secret</internal> hello"))
+    p.say(ModelEnd(turn=turn, call=1, model="m", ok=True, content=[]))
+    p.say(Text(turn=turn, call=2, text="whole"), TurnEnd(turn=turn, status="done", text="whole"))
+    record = LiveRun(
+        id=RUN, chat_id=FAMILY.chat_id, folder=FAMILY.folder, runtime="docker", handle="4711", image=None, token_hash="",
+    )  # fmt: skip
+    await stage.run.adopt(record, stage.started.turn, None)
+    await stage.run.finish()
+
+    assert stage.said == [(turn, 2, "whole")]
 
 
 async def test_a_whole_turn_each_frame_durable_before_it_is_acknowledged(stage: Stage) -> None:

@@ -1,147 +1,17 @@
 """The outbox on its way: in order, nothing unrecorded, nothing twice without saying so, and a failure is told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from nanoclaw.delivery import REPEAT_LABEL, Delivery, DeliverySettings, channel_by_owner
-from nanoclaw.domain import Action, ChatId, OutboxEntry, OutboxPart, ToolCall
-from nanoclaw.errors import SendPermanentError, SendRetryError, SendUncertainError, StoreUnavailableError
-from nanoclaw.ports import Capabilities, Channel, PartToSend, PlainChannel
-from nanoclaw.sqlite.outbox import Outbox
+from nanoclaw.domain import Action, ChatId
+from nanoclaw.envelope import REPEAT_LABEL
+from nanoclaw.errors import SendPermanentError, SendRetryError, SendUncertainError
+from tests.core.post_office import OTHER, Pigeon, post
 from tests.sqlite.vault import FAMILY, NOW, Vault, after_a_kill, entry, opened
-
-OTHER = ChatId("tg:8")
-SETTINGS = DeliverySettings(retry_delays_s=(0.001,), store_pause_s=0.001)
-
-
-class Pigeon(PlainChannel):
-    """A channel that splits at `|` and fails as it is told."""
-
-    name = "pigeon"
-    prefix = "tg:"
-
-    def __init__(self, *, finds_sent: bool = False) -> None:
-        self.capabilities = Capabilities(guarantee="", keeps_for_us="", finds_sent=finds_sent)
-        self.sent: list[PartToSend] = []
-        self.tries: list[str] = []
-        self.faults: dict[str, list[Exception]] = {}
-        """By text: what the next tries of it raise."""
-        self.held: dict[str, asyncio.Event] = {}
-        """By text: its sending waits for this."""
-        self.away: set[ChatId] = set()
-        self.known: dict[str, str] = {}
-        """What `find_sent` finds, by key."""
-
-    def reachable(self, chat_id: ChatId) -> bool:
-        return chat_id not in self.away
-
-    def split(self, text: str) -> list[str]:
-        return text.split("|")
-
-    async def send_part(self, part: PartToSend) -> str:
-        text = part.text.removeprefix(REPEAT_LABEL)
-        self.tries.append(text)
-        if text in self.held:
-            await self.held[text].wait()
-        if self.faults.get(text):
-            raise self.faults[text].pop(0)
-        self.sent.append(part)
-        return f"id {len(self.sent)}"
-
-    async def find_sent(self, part: PartToSend) -> str | None:
-        return self.known.get(part.key)
-
-    def texts(self, chat_id: ChatId = FAMILY.chat_id) -> list[str]:
-        return [part.text for part in self.sent if part.chat_id == chat_id]
-
-
-class Shaky:
-    """The outbox, with a store that is away when a test wants it."""
-
-    def __init__(self, real: Outbox) -> None:
-        self._real = real
-        self.away = 0
-        """So many of the next records fail."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    async def sent(
-        self, entry: OutboxEntry, part: OutboxPart, platform_id: str, call: ToolCall, **more: Any
-    ) -> None:
-        if self.away:
-            self.away -= 1
-            raise StoreUnavailableError("the disk is full")
-        await self._real.sent(entry, part, platform_id, call, **more)
-
-
-@dataclass(slots=True)
-class Post:
-    """Everything together."""
-
-    vault: Vault
-    pigeon: Pigeon
-    delivery: Delivery
-    store: Shaky
-    told: list[tuple[str, str, ChatId | None]] = field(default_factory=list)
-
-    async def put(self, text: str, **changes: Any) -> OutboxEntry:
-        given = replace(entry(text), **changes)
-        assert await self.vault.store.outbox.put(given, NOW)
-        self.delivery.poke(given.chat_id, given.lane)
-        return given
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                await asyncio.sleep(0.001)
-
-    async def empty(self) -> None:
-        """Until nothing is left to be sent."""
-        await self.until(
-            lambda: not self.vault.rows("SELECT 1 FROM outbox WHERE state IN ('queued', 'sending')")
-        )
-
-    def parts(self) -> list[tuple[Any, ...]]:
-        return self.vault.rows(
-            "SELECT text, state, attempts, platform_id FROM outbox_parts ORDER BY outbox_id, part"
-        )
-
-
-@asynccontextmanager
-async def post(
-    vault: Vault, pigeon: Pigeon | None = None, settings: DeliverySettings = SETTINGS
-) -> AsyncIterator[Post]:
-    pigeon = pigeon or Pigeon()
-    store = Shaky(vault.store.outbox)
-    told: list[tuple[str, str, ChatId | None]] = []
-
-    async def tell_main(key: str, text: str, *, not_in: ChatId | None = None) -> bool:
-        told.append((key, text, not_in))
-        return True
-
-    channels: dict[str, Channel] = {"pigeon": pigeon}  # type: ignore[dict-item]  # what delivery uses of one
-    delivery = Delivery(
-        store=store,
-        channel_of=channel_by_owner(channels),
-        clock=vault.clock,
-        settings=settings,
-        tell_main=tell_main,
-    )
-    await delivery.start()
-    try:
-        yield Post(vault, pigeon, delivery, store, told)
-    finally:
-        for event in pigeon.held.values():
-            event.set()
-        await delivery.stop()
 
 
 @pytest.fixture
@@ -171,17 +41,6 @@ async def test_command_answers_overtake_a_conversation_that_is_stuck(vault: Vaul
         await p.empty()
 
         assert p.pigeon.texts() == ["status", "slow"]
-
-
-async def test_a_chat_that_is_blocked_holds_up_nobody_else(vault: Vault) -> None:
-    async with post(vault) as p:
-        p.pigeon.held["slow"] = asyncio.Event()
-        p.pigeon.faults["limited"] = [SendRetryError("429", retry_after_s=3600)]
-        await p.put("slow")
-        await p.put("limited", chat_id=ChatId("tg:9"))
-        await p.until(lambda: len(p.pigeon.tries) == 2)
-        await p.put("hello", chat_id=OTHER)
-        await p.until(lambda: p.pigeon.texts(OTHER) == ["hello"])
 
 
 async def test_a_chat_waits_as_long_as_its_service_says_and_goes_on_when_it_is_reachable(
@@ -272,61 +131,6 @@ async def test_a_service_that_cannot_be_asked_is_not(vault: Vault) -> None:
         assert pigeon.texts() == [REPEAT_LABEL + "one"]
 
 
-async def test_what_can_never_be_sent_is_told_in_main_and_the_next_message_goes_out(vault: Vault) -> None:
-    async with post(vault) as p:
-        p.pigeon.faults["b"] = [SendPermanentError("403", safe="the bot was blocked")]
-        given = await p.put("a|b|c", turn_id="t1")
-        await p.put("next")
-        await p.empty()
-
-        assert p.pigeon.texts() == ["a", "next"]
-        assert vault.rows("SELECT state FROM outbox ORDER BY ord") == [("failed",), ("sent",)]
-        assert [row[1] for row in p.parts() if row[0] in "abc"] == ["sent", "failed", "failed"]
-        await p.until(lambda: p.told)
-        ((key, text, not_in),) = p.told
-        assert (key, not_in) == (f"undelivered:{given.id}", FAMILY.chat_id)
-        assert "the bot was blocked" in text
-        assert "It began: a|b|c" in text
-        assert vault.rows("SELECT action_type, failed, turn_id FROM action_log") == [
-            ("delivery_failed", 1, "t1")
-        ]
-
-
-async def test_what_became_too_old_is_not_sent_but_told(vault: Vault) -> None:
-    async with post(vault) as p:
-        p.pigeon.away.add(FAMILY.chat_id)
-        await p.put("Lunch?", expires=NOW + timedelta(minutes=5))
-        await p.put("by default")
-        vault.clock.advance(301)
-        p.delivery.reachable(FAMILY.chat_id)
-        await p.until(lambda: len(p.told) == 1)
-        assert "too old" in p.told[0][1]
-
-        vault.clock.advance(86_400)
-        p.delivery.reachable(FAMILY.chat_id)
-        await p.until(lambda: len(p.told) == 2)
-        assert p.pigeon.tries == []
-
-
-async def test_a_message_that_keeps_failing_ends_when_it_is_too_old(vault: Vault) -> None:
-    async with post(vault) as p:
-        p.pigeon.faults["one"] = [SendRetryError("busy") for _ in range(10_000)]
-        await p.put("one")
-        await p.until(lambda: len(p.pigeon.tries) > 3)
-        vault.clock.advance(86_401)
-        await p.until(lambda: p.told)
-
-        assert vault.value("SELECT state FROM outbox") == "failed"
-
-
-async def test_a_chat_without_a_channel_is_told_in_main(vault: Vault) -> None:
-    async with post(vault) as p:
-        await p.put("hello", chat_id=ChatId("slack:1"))
-        await p.until(lambda: p.told)
-
-        assert "no channel serves this chat" in p.told[0][1]
-
-
 async def test_while_nobody_can_be_reached_nothing_is_begun_and_then_all_goes_out(vault: Vault) -> None:
     async with post(vault) as p:
         p.pigeon.away.add(FAMILY.chat_id)
@@ -340,20 +144,6 @@ async def test_while_nobody_can_be_reached_nothing_is_begun_and_then_all_goes_ou
         p.delivery.reachable(FAMILY.chat_id)
         await p.empty()
         assert p.pigeon.texts() == ["one", "two"]
-
-
-async def test_what_was_sent_while_the_store_was_away_is_recorded_later_and_never_sent_again(
-    vault: Vault,
-) -> None:
-    async with post(vault) as p:
-        p.store.away = 3
-        await p.put("one|two")
-        await p.put("next")
-        await p.empty()
-
-        assert p.pigeon.tries == ["one", "two", "next"]
-        assert p.store.away == 0
-        assert [row[3] for row in p.parts()].count(None) == 0
 
 
 async def test_only_the_first_part_answers_the_message_and_all_go_to_its_thread(vault: Vault) -> None:
@@ -399,3 +189,56 @@ async def test_stop_lets_the_part_in_hand_finish_and_keeps_the_rest(vault: Vault
             ("one", "sent"), ("two", "queued"), ("late", "queued"),
         ]  # fmt: skip
         assert (await vault.store.recover()).uncertain_parts == 0
+
+
+async def test_a_chat_that_is_blocked_holds_up_nobody_else(vault: Vault) -> None:
+    async with post(vault) as p:
+        p.pigeon.held["slow"] = asyncio.Event()
+        p.pigeon.faults["limited"] = [SendRetryError("429", retry_after_s=3600)]
+        await p.put("slow")
+        await p.put("limited", chat_id=ChatId("tg:9"))
+        await p.until(lambda: len(p.pigeon.tries) == 2)
+        await p.put("hello", chat_id=OTHER)
+        await p.until(lambda: p.pigeon.texts(OTHER) == ["hello"])
+
+
+async def test_what_can_never_be_sent_is_told_in_main_and_the_next_message_goes_out(vault: Vault) -> None:
+    async with post(vault) as p:
+        p.pigeon.faults["b"] = [SendPermanentError("403", safe="the bot was blocked")]
+        given = await p.put("a|b|c", turn_id="t1")
+        await p.put("next")
+        await p.empty()
+
+        assert p.pigeon.texts() == ["a", "next"]
+        assert vault.rows("SELECT state FROM outbox ORDER BY ord") == [("failed",), ("sent",)]
+        assert [row[1] for row in p.parts() if row[0] in "abc"] == ["sent", "failed", "failed"]
+        await p.until(lambda: p.told)
+        ((key, text, not_in),) = p.told
+        assert (key, not_in) == (f"undelivered:{given.id}", FAMILY.chat_id)
+        assert "the bot was blocked" in text
+        assert "It began: a|b|c" in text
+        assert vault.rows("SELECT action_type, failed, turn_id FROM action_log") == [
+            ("delivery_failed", 1, "t1")
+        ]
+
+
+async def test_a_chat_without_a_channel_is_told_in_main(vault: Vault) -> None:
+    async with post(vault) as p:
+        await p.put("hello", chat_id=ChatId("slack:1"))
+        await p.until(lambda: p.told)
+
+        assert "no channel serves this chat" in p.told[0][1]
+
+
+async def test_what_was_sent_while_the_store_was_away_is_recorded_later_and_never_sent_again(
+    vault: Vault,
+) -> None:
+    async with post(vault) as p:
+        p.store.away = 3
+        await p.put("one|two")
+        await p.put("next")
+        await p.empty()
+
+        assert p.pigeon.tries == ["one", "two", "next"]
+        assert p.store.away == 0
+        assert [row[3] for row in p.parts()].count(None) == 0

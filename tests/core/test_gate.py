@@ -353,6 +353,21 @@ async def test_without_a_store_an_owner_is_answered_once_however_often_the_messa
     assert house.answers() == ["this is status"]
 
 
+async def test_what_was_stopped_without_a_store_is_stopped_for_good_when_the_message_comes_again(
+    house: House,
+) -> None:
+    house.mailbox.away = True
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError):
+            await house.receive("/stop", MAIN, sender=OWNER)
+    assert house.did == ["stopped all"], "told and done once, however often the message comes"
+
+    house.mailbox.away = False
+    for _ in range(2):
+        await house.receive("/stop", MAIN, sender=OWNER)
+    assert house.answers() == ["stopped"]
+
+
 async def test_without_a_store_stop_stops_everything(house: House) -> None:
     house.mailbox.away = True
     with pytest.raises(StoreUnavailableError):
@@ -401,3 +416,47 @@ async def test_a_group_calls_commands_with_its_own_name(house: House) -> None:
     await house.receive("@Bob /status", message_id="m3")
 
     assert len(house.commands["status"].asked) == 2
+
+
+# --- captions and edits --------------------------------------------------------------------------------------
+
+
+async def test_a_command_in_a_caption_is_a_command(house: House) -> None:
+    await house.receive("/status now [photo]", MAIN, sender=OWNER, caption="/status now")
+
+    assert house.commands["status"].asked[0].args == "now"
+    assert house.stored == []
+
+
+async def test_a_file_named_like_a_command_is_no_command(house: House) -> None:
+    await house.receive("/stop", MAIN, sender=OWNER, caption="")
+
+    assert house.commands["stop"].asked == []
+    assert [told.text for told in house.stored] == ["/stop"]
+
+
+@pytest.mark.parametrize(
+    ("text", "group", "noted"),
+    [
+        ("/task", MAIN, "/task (an edit; commands are not run again)"),
+        ("/pair 482913", STRANGERS, "/pair (an edit; commands are not run again)"),
+    ],
+)
+async def test_a_command_in_an_edit_is_noted_and_not_run(
+    house: House, text: str, group: Group, noted: str
+) -> None:
+    await house.receive(text, group, sender=OWNER, message_id="m1:edit:2", edit_of="m1")
+
+    assert house.events() == [("command", f"Ada: {noted}")]
+    assert house.answers() == []
+    assert house.stored == []
+
+
+async def test_an_edit_of_a_message_is_news_once(house: House) -> None:
+    await house.receive("helo")
+    for _ in range(2):
+        await house.receive("hello", message_id="m1:edit:2", edit_of="m1")
+
+    assert [told.text for told in house.stored] == ["helo", "hello"]
+    assert house.vault.rows("SELECT id, content FROM messages") == [("m1", "hello")]
+    assert [event[0] for event in house.events()] == ["stored", "stored", "duplicate"]

@@ -1,7 +1,9 @@
 """What the model reads: whatever people write stays text, and stays what they wrote."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoclaw import prompt
-from nanoclaw.domain import EventId, Quote, StoredMessage, Task, TaskId
+from nanoclaw.domain import EventId, KeptAttachment, Quote, StoredMessage, Task, TaskId
 from tests.sqlite.vault import FAMILY, MAIN, NOW
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -106,3 +108,60 @@ def test_the_system_prompt_says_the_same_each_time() -> None:
     }
     assert len(told) == 1
     assert "no shell" not in told.pop()
+
+
+def with_files(*files: KeptAttachment, text: str = "look") -> StoredMessage:
+    return replace(message(text), attachments=files)
+
+
+def kept_file(path: str = "attachments/1.jpg", **changes: Any) -> KeptAttachment:
+    given: dict[str, Any] = {"id": 1, "kind": "image", "ref": "r", "state": "kept", "path": path}
+    return KeptAttachment(**(given | changes))
+
+
+def test_files_stand_with_their_message_and_pictures_are_numbered_as_they_are_shown() -> None:
+    first = with_files(kept_file(name="a.jpg"), kept_file("attachments/2.mp4", kind="video"))
+    second = with_files(kept_file("attachments/3.png", kind="document", name="shot.png"))
+    told = prompt.messages_xml([first, second], BERLIN).splitlines()
+
+    assert told[2:] == [
+        '<message sender="Ada" time="Nov 20, 2026, 10:00 AM">look',
+        '  <attachment kind="image" name="a.jpg" path="attachments/1.jpg" image="1" />',
+        '  <attachment kind="video" path="attachments/2.mp4" /></message>',
+        '<message sender="Ada" time="Nov 20, 2026, 10:00 AM">look',
+        '  <attachment kind="document" name="shot.png" path="attachments/3.png" image="2" /></message>',
+        "</messages>",
+    ]
+    assert prompt.picture_paths([first, second]) == ["attachments/1.jpg", "attachments/3.png"]
+
+
+def test_a_file_that_is_not_there_says_why() -> None:
+    problem = "could not be fetched: too large (35 MB, limit 20 MB)"
+    lost = kept_file(state="failed", problem=problem)
+    lost = replace(lost, path=None)
+
+    assert f'<attachment kind="image" problem="{problem}" />' in prompt.messages_xml(
+        [with_files(lost)], BERLIN
+    )
+    assert prompt.picture_paths([with_files(lost)]) == []
+
+
+def test_a_document_shows_its_text_and_says_where_the_rest_is() -> None:
+    file = kept_file("attachments/1.pdf", kind="document", name="bill.pdf", text="Pay & smile", text_cut=True)
+    assert (
+        '  <document kind="document" name="bill.pdf" path="attachments/1.pdf">\n'
+        "Pay &amp; smile\n(cut: the whole is at attachments/1.pdf)\n  </document></message>"
+    ) in prompt.messages_xml([with_files(file)], BERLIN)
+    whole = replace(file, text_cut=False)
+    assert "(cut:" not in prompt.messages_xml([with_files(whole)], BERLIN)
+
+
+@given(anything, anything, anything)
+def test_whatever_a_file_is_called_or_says_stays_inside_of_it(name: str, words: str, problem: str) -> None:
+    files = (kept_file(name=name, problem=problem), kept_file("attachments/2.txt", kind="other", text=words))
+    (told,) = parsed(prompt.messages_xml([with_files(*files)], BERLIN)).findall("./messages/message")
+    attachment, document = told
+
+    assert attachment.attrib["name"] == kept(name).replace("\n", " ").replace("\t", " ")
+    assert (document.text or "").strip() == kept(words).strip()
+    assert len(list(document)) == 0

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from nanoclaw.testing.messages_rules import check
 from nanoclaw.testing.messages_stream import signature
-from nanoclaw.transcript import INTERRUPTED, NOT_CARRIED_OUT, assemble, needs_user
+from nanoclaw.transcript import (
+    INTERRUPTED,
+    NOT_CARRIED_OUT,
+    assemble,
+    needs_user,
+    picture,
+    pictures,
+    with_pictures,
+)
 
 Block = dict[str, Any]
 Row = tuple[str, list[Block]]
@@ -196,3 +204,47 @@ def test_a_conversation_needs_a_person_unless_one_spoke_last() -> None:
     assert needs_user(assemble([("user", [text("hi")]), ("assistant", [text("hello")])]))
     assert not needs_user(assemble([("user", [text("hi")])]))
     assert not needs_user(assemble([("user", [text("hi")]), ("assistant", [use("t1")])]))
+
+
+LOOK = {"type": "image", "source": {"type": "url", "url": "x"}}
+
+
+def test_a_picture_is_shown_in_its_own_turn_and_named_in_later_ones() -> None:
+    rows: list[Row] = [
+        ("user", [picture("attachments/a.jpg"), text("what is this?")]),
+        ("assistant", [text("a cat")]),
+        ("user", [picture("attachments/b.jpg"), text("and this?")]),
+        ("user", [picture("attachments/c.jpg"), text("or this?")]),
+    ]
+    own = [False, False, True, True]
+
+    assert pictures(rows, own) == ["attachments/b.jpg", "attachments/c.jpg"]
+    shown = with_pictures(rows, own, {"attachments/b.jpg": LOOK, "attachments/a.jpg": LOOK})
+    assert [block for _, blocks in shown for block in blocks] == [
+        text("[image attachments/a.jpg, shown earlier]"),
+        text("what is this?"),
+        text("a cat"),
+        LOOK,
+        text("and this?"),
+        text("[image attachments/c.jpg, shown earlier]"),
+        text("or this?"),
+    ]
+
+
+def test_rows_that_nobody_calls_a_turns_own_show_nothing() -> None:
+    rows: list[Row] = [("user", [picture("attachments/a.jpg")])]
+
+    assert pictures(rows, []) == []
+    assert with_pictures(rows, [], {"attachments/a.jpg": LOOK})[0][1] == [
+        text("[image attachments/a.jpg, shown earlier]")
+    ]
+
+
+def test_pictures_of_a_follow_up_stand_after_the_results_of_the_tools() -> None:
+    rows: list[Row] = [
+        ("user", [text("go")]), ("assistant", [use("1"), use("2")]), ("user", [result("1")]),
+        ("user", [LOOK, text("and this?")]), ("user", [result("2")]),
+    ]  # fmt: skip
+    kinds = [block["type"] for block in assemble(rows)[-1]["content"]]
+    assert kinds[:2] == ["tool_result", "tool_result"]
+    assert kinds[2:] == ["image", "text"]

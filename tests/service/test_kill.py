@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nanoclaw.delivery import REPEAT_LABEL
+from nanoclaw.envelope import REPEAT_LABEL
 from nanoclaw.testing.messages_api import Latency, Reply, say, use_all
 from nanoclaw.testing.replies import tool_block
 from nanoclaw.testing.scripts import ToolResult, this_turn

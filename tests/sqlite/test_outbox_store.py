@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nanoclaw.domain import Action, ActionId, OutboxPart, ToolCall
-from nanoclaw.stores import Head
+from nanoclaw.domain import Action, ActionId, Button, OutboxId, OutboxPart, ToolCall, TurnId
+from nanoclaw.stores import Ending, Head, live_key
 from tests.sqlite.vault import FAMILY, MAIN, NOW, Vault, after_a_kill, entry, opened
 
 
@@ -65,6 +65,12 @@ async def test_an_entry_comes_back_as_it_was_put_even_after_a_kill(tmp_path: Pat
         expires=NOW + timedelta(hours=1),
         action_id=ActionId("a"),
         lane="command",
+        kind="file",
+        edit_of=OutboxId("e"),
+        spool_path="0a.pdf",
+        file_name="böse “Datei”.pdf",
+        mime="application/pdf",
+        buttons=(Button(label="Ja, bitte", command="/yes 3"), Button(label="No", command="/no 3")),
     )
     async with opened(tmp_path) as vault:
         await vault.store.outbox.put(given, NOW)
@@ -154,3 +160,100 @@ async def test_what_is_given_up_fails_with_its_reason_and_keeps_what_was_sent(tm
         assert vault.value("SELECT state FROM outbox") == "failed"
         assert vault.rows("SELECT action_type, failed FROM action_log") == [("delivery_failed", 1)]
         assert await vault.store.outbox.unsent_lanes() == []
+
+
+async def test_what_is_too_old_is_known_in_the_order_in_which_it_was_decided(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        for text, expires in (("a", None), ("b", NOW + timedelta(hours=1)), ("c", NOW + timedelta(days=9))):
+            await vault.store.outbox.put(entry(text, expires=expires), NOW)
+        await vault.store.outbox.put(entry("later"), NOW + timedelta(hours=1))
+        await vault.store.outbox.put(entry("other lane", lane="command"), NOW)
+
+        async def old(after: timedelta) -> list[str]:
+            found = await vault.store.outbox.too_old(
+                FAMILY.chat_id, "conversation", NOW + after, timedelta(hours=24)
+            )
+            return [each.text for each in found]
+
+        assert await old(timedelta(minutes=59)) == []
+        assert await old(timedelta(hours=1)) == ["b"]
+        assert await old(timedelta(hours=24)) == ["a", "b"]
+
+
+async def test_what_was_given_up_before_it_was_begun_says_why(tmp_path: Path) -> None:
+    failed = Action(action_type="delivery_failed", triggered_by=None, failed=True)
+    async with opened(tmp_path) as vault:
+        await vault.store.outbox.put(entry("hi"), NOW)
+        await vault.store.outbox.give_up((await head(vault)).entry, "too old", failed, None, NOW)
+
+        assert vault.rows("SELECT text, state, error FROM outbox_parts") == [("hi", "failed", "too old")]
+
+
+async def test_an_entry_is_shown_once_its_first_part_was_sent(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        at = await begun(vault, "a", "b")
+        assert await vault.store.outbox.shown(at.entry.id) is None
+        await sent(vault, at, at.parts[0], last=False)
+
+        assert await vault.store.outbox.shown(at.entry.id) == "p0"
+        assert await vault.store.outbox.shown(at.entry.key) == "p0"
+
+
+async def test_a_file_is_needed_until_its_entry_is_sent(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        await vault.store.outbox.put(entry("a", kind="file", spool_path="0a.pdf"), NOW)
+        assert await vault.store.outbox.spooled() == {"0a.pdf"}
+        at = await head(vault)
+        await vault.store.outbox.begin(at.entry.id, ["a"])
+        await sent(vault, at, (await head(vault)).parts[0], last=True)
+
+        assert await vault.store.outbox.spooled() == set()
+
+
+async def live(vault: Vault) -> TurnId:
+    """A turn that runs, with the beginning of its answer in the outbox."""
+    turn = (await vault.turn()).turn
+    begin = entry("so far", key=live_key(turn.id), turn_id=turn.id)
+    assert await vault.store.outbox.put_live(begin, NOW)
+    return turn.id
+
+
+async def test_an_answer_takes_the_place_of_its_live_beginning(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        started = await vault.turn()
+        turn = started.turn
+        await vault.store.outbox.put_live(entry("so far", key=live_key(turn.id), turn_id=turn.id), NOW)
+        reply = entry("done", key="reply", turn_id=turn.id)
+        await vault.end(started, Ending(state="answered", reason="", entry=reply))
+
+        kinds = vault.rows("SELECT text, kind, edit_of IS (SELECT id FROM outbox WHERE ord = 1) FROM outbox")
+        assert kinds == [("so far", "text", 0), ("done", "edit", 1)]
+
+
+async def test_an_answer_without_a_live_beginning_is_a_message(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        started = await vault.turn()
+        reply = entry("done", turn_id=started.turn.id)
+        await vault.end(started, Ending(state="answered", reason="", entry=reply))
+
+        assert vault.rows("SELECT text, kind, edit_of FROM outbox") == [("done", "text", None)]
+
+
+async def test_a_live_beginning_whose_turn_is_stopped_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        turn = await live(vault)
+        await vault.store.change(lambda tx: tx.cancel(FAMILY.chat_id))
+
+        assert vault.rows("SELECT key, text, kind FROM outbox WHERE ord = 2") == [
+            (f"live:{turn}:end", "(stopped)", "edit")
+        ]
+
+
+async def test_nothing_live_is_begun_once_the_turn_is_over(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        turn = (await vault.turn()).turn
+        await vault.store.change(lambda tx: tx.cancel(FAMILY.chat_id))
+
+        late = entry("so far", key=live_key(turn.id), turn_id=turn.id)
+        assert not await vault.store.outbox.put_live(late, NOW)
+        assert vault.rows("SELECT * FROM outbox") == []

@@ -25,7 +25,11 @@ PROMPT = """<context timezone="Europe/Zurich" />
 <messages>
 <message sender="Ada &lt;3" time="Nov 20, 2026, 9:00 AM" reply_to="4">
   <quoted_message from="Bob">old &amp; quoted</quoted_message>tell &lt;b&gt; &amp;amp; &quot;all&quot;</message>
-<message sender="Bob" time="Nov 20, 2026, 9:01 AM">second</message>
+<message sender="Bob" time="Nov 20, 2026, 9:01 AM">second
+  <attachment kind="image" name="a.jpg" path="attachments/a.jpg" image="1" />
+  <document kind="document" path="attachments/b.txt">
+not &lt;what&gt; Bob said
+  </document></message>
 </messages>"""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nanoclaw.channels.local.lines import (
     MAX_LINE_BYTES,
     Code,
     LineError,
+    Linking,
     Receipt,
     Settled,
     Stored,
@@ -29,7 +31,7 @@ from nanoclaw.channels.local.outbound import Terminal, Terminals
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.formatting import split
-from nanoclaw.ports import Capabilities, ChannelHealth, Clock, PartToSend, PlainChannel, Receiver
+from nanoclaw.ports import Capabilities, ChannelHealth, Clock, LinkStep, PartToSend, PlainChannel, Receiver
 
 _PART_CHARACTERS = 100_000
 _SETTLED_POLL_S = 0.1
@@ -58,14 +60,19 @@ class LocalChannel(PlainChannel):
         settled: Callable[[ChatId], Awaitable[bool]],
         make_code: Callable[[], Awaitable[str]],
         on_reachable: Callable[[ChatId], None],
+        link_whatsapp: Callable[[str | None], AsyncGenerator[LinkStep]] | None = None,
         ack_timeout_s: float = 30.0,
     ) -> None:
-        """`settled`: nothing is open or unsent in a chat. `on_reachable`: a terminal has attached to it."""
+        """`settled`: nothing is open or unsent in a chat. `on_reachable`: a terminal has attached to it.
+
+        `link_whatsapp`: None if that is not switched on.
+        """
         self._socket_path = socket_path
         self._welcome = Welcome(assistant=assistant_name, version=version)
         self._clock = clock
         self._settled = settled
         self._make_code = make_code
+        self._link_whatsapp = link_whatsapp
         self._on_reachable = on_reachable
         self._owner = inbound.owner_name()
         self._terminals = Terminals(ack_timeout_s=ack_timeout_s, on_sent=self._look_again)
@@ -138,9 +145,10 @@ class LocalChannel(PlainChannel):
                 terminal.busy = False
         finally:
             self._terminals.detach(terminal)
-            if terminal.settling is not None:
-                terminal.settling.cancel()
-                await asyncio.wait({terminal.settling})
+            own = {task for task in (terminal.settling, terminal.linking) if task is not None}
+            for task in own:
+                task.cancel()
+            await asyncio.gather(*own, return_exceptions=True)
             await terminal.closed()
 
     async def _handle(self, terminal: Terminal, line: bytes) -> None:
@@ -167,6 +175,8 @@ class LocalChannel(PlainChannel):
                 self._settle(terminal)
             case "pair":
                 terminal.tell(Code(code=await self._make_code()))
+            case "whatsapp_link":
+                self._link(terminal, body.get("phone"))
             case unknown:
                 raise LineError(f"There is no `{unknown[:20]}` here.")
 
@@ -196,6 +206,13 @@ class LocalChannel(PlainChannel):
                 self._tell_when_settled(terminal, chat_id), name="local-settle"
             )
 
+    def _link(self, terminal: Terminal, phone: object) -> None:
+        if self._link_whatsapp is None:
+            raise LineError("WhatsApp is not switched on. In nanoclaw.toml: [whatsapp] enabled = true")
+        if terminal.linking is None or terminal.linking.done():
+            steps = self._link_whatsapp(phone if isinstance(phone, str) else None)
+            terminal.linking = asyncio.create_task(_tell_steps(terminal, steps), name="local-link")
+
     async def _tell_when_settled(self, terminal: Terminal, chat_id: ChatId) -> None:
         while True:
             look = self._look
@@ -214,6 +231,16 @@ class LocalChannel(PlainChannel):
     def _look_again(self, _chat_id: ChatId) -> None:
         self._look.set()
         self._look = asyncio.Event()
+
+
+async def _tell_steps(terminal: Terminal, steps: AsyncGenerator[LinkStep]) -> None:
+    try:
+        async with aclosing(steps):
+            async for step in steps:
+                terminal.tell(Linking(step=step.kind, text=step.text))
+    except Exception:  # noqa: BLE001 - one link, supervised: the terminal is told
+        _log.exception("local_link_failed")
+        terminal.tell(Linking(step="failed", text="That went wrong; the log of the service says why."))
 
 
 def _chat_of(terminal: Terminal) -> ChatId:

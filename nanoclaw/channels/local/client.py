@@ -64,6 +64,10 @@ class LocalClient:
         """Asks for a one-time code; `code` comes. Needs no hello, so that it takes no messages away."""
         await self._put(encode("pair"))
 
+    async def link_whatsapp(self, phone: str | None) -> None:
+        """Asks to link an account; `linking` comes, until its step is linked or failed. Closing gives up."""
+        await self._put(encode("whatsapp_link", phone=phone))
+
     async def events(self) -> AsyncIterator[Event]:
         """What the service tells, until it closes. A message is acknowledged when the next event is asked for."""
         while (event := await self._next()) is not None:

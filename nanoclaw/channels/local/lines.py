@@ -1,6 +1,6 @@
 """Owns what goes over the local socket: one JSON object a line, `t` says what it is.
 
-client → server: hello, message, ack, eof, pair. server → client: the events below.
+client → server: hello, message, ack, eof, pair, whatsapp_link. server → client: the events below.
 """
 
 from __future__ import annotations
@@ -83,6 +83,15 @@ class Code(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Linking(Event):
+    """A step after `whatsapp_link`; `step` is qr, code, linked or failed."""
+
+    type: ClassVar[str] = "linking"
+    step: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled(Event):
     """Answers `eof`: nothing is open in this chat any more."""
 
@@ -99,7 +108,7 @@ class Trouble(Event):
 
 _EVENTS: dict[str, type[Event]] = {
     event.type: event
-    for event in (Welcome, Stored, Unavailable, Said, Typing, Receipt, Code, Settled, Trouble)
+    for event in (Welcome, Stored, Unavailable, Said, Typing, Receipt, Code, Linking, Settled, Trouble)
 }
 
 

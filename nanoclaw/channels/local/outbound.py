@@ -23,6 +23,7 @@ class Terminal:
         self.busy = False
         """A line of it is being served."""
         self.settling: asyncio.Task[None] | None = None
+        self.linking: asyncio.Task[None] | None = None
         self.gone = asyncio.Event()
         self._wanted: dict[str, asyncio.Event] = {}
 
