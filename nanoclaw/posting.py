@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
 from nanoclaw.domain import Action, OutboxEntry, OutboxPart, ToolCall
-from nanoclaw.envelope import Sending
+from nanoclaw.envelope import REPEAT_LABEL, Sending
 from nanoclaw.errors import SendError, SendUncertainError, StoreUnavailableError
 from nanoclaw.ports import Clock, PartToSend
 from nanoclaw.spool import Spool
@@ -53,6 +53,8 @@ async def attempt(job: Sending, part: OutboxPart, to_send: PartToSend, clock: Cl
     try:
         look = repeat and channel.capabilities.finds_sent and to_send.replaces is None
         found = await channel.find_sent(to_send) if look else None
+        if look and found is None and to_send.file is None:  # looked for, and not there: no repeat
+            to_send = replace(to_send, text=to_send.text.removeprefix(REPEAT_LABEL), repeat=False)
         platform_id = found or await channel.send_part(to_send)
     except SendError as error:
         log.warning("delivery.not_sent", chat=entry.chat_id, key=to_send.key, reason=str(error))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -19,15 +19,17 @@ from nanoclaw.app.plugin_house import PluginDoor, PluginHouse
 from nanoclaw.app.post import Post
 from nanoclaw.app.surroundings import SystemClock, fill_of, memory_of, resident_bytes
 from nanoclaw.asks import POLL_S, Asks
+from nanoclaw.attachments import Attachments, FileLimits
 from nanoclaw.channel_watch import AlertSettings, ChannelWatch
 from nanoclaw.commands.deps import Deps
 from nanoclaw.config import Settings
 from nanoclaw.delivery import Delivery, DeliverySettings
 from nanoclaw.directory import Directory
 from nanoclaw.disk_guard import DiskGuard
-from nanoclaw.domain import Action, ChatId, Folder, Group, Inbound, TurnId, new_id
+from nanoclaw.domain import Action, ChatId, Folder, Group, Inbound, OutboxEntry, TurnId, new_id
 from nanoclaw.envelope import Envelope
 from nanoclaw.errors import OutageError, StoreUnavailableError
+from nanoclaw.exhibits import Exhibits
 from nanoclaw.file_tools import SendFile
 from nanoclaw.folder_size import free_share
 from nanoclaw.gate import Admission, Gate
@@ -38,6 +40,7 @@ from nanoclaw.inspect_tool import inspect_tool
 from nanoclaw.launcher import Launcher
 from nanoclaw.live import Live, LiveSettings
 from nanoclaw.masking import Masker
+from nanoclaw.media.reader import MediaReader
 from nanoclaw.mounts import ExtraMounts
 from nanoclaw.notices import Notices
 from nanoclaw.orchestrator import Orchestrator, TurnSettings
@@ -57,9 +60,13 @@ from nanoclaw.sqlite.tx import SqliteTx
 from nanoclaw.tool_asks import ToolAsks, with_asks
 from nanoclaw.tracing import Recorder
 
+if TYPE_CHECKING:
+    from nanoclaw.channels.whatsapp.channel import WhatsAppChannel
+
 log = structlog.get_logger()
 
 TERMINAL = ChatId("local:main")
+MIB = 1024 * 1024
 TERMINAL_OWNER = "local:owner"
 
 
@@ -83,6 +90,7 @@ class App:
         self.zone = ZoneInfo(settings.assistant.timezone)
         self.started_at = clock.now()
         self.post = Post()
+        self.whatsapp: WhatsAppChannel | None = None
         self._plugins = PluginHouse(plugins, problems)
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -131,6 +139,7 @@ class App:
         self._build_channels()
         self._build_way_out()
         self._build_agents()
+        self._build_attachments()
         self._build_way_in()
         await self._start_core(stack)
         await self._plugins.start(stack)
@@ -138,6 +147,8 @@ class App:
         await self.asks.start()
         stack.push_async_callback(self.asks.stop)
         stack.push_async_callback(self.post.stop)
+        if self.whatsapp:
+            stack.push_async_callback(self.link_desk.stop)
         await self.post.start(self.gate)
         self.watch.start()
         stack.push_async_callback(self.watch.stop)
@@ -156,6 +167,8 @@ class App:
         stack.push_async_callback(self.presence.stop)
         stack.push_async_callback(self.image.stop)
         await self.launcher.sweep([record.id for record in self._kept])
+        await self.attachments.sweep()
+        stack.push_async_callback(self.attachments.stop)
         await self._take_over()
         self.orchestrator.start()
         stack.push_async_callback(self.orchestrator.stop)
@@ -206,6 +219,14 @@ class App:
 
     def _build_channels(self) -> None:
         settings, store, clock = self.settings, self.store, self.clock
+        if settings.whatsapp.enabled:
+            self.whatsapp = post.whatsapp(
+                settings,
+                self.home,
+                clock,
+                on_up=lambda: self._up_again("whatsapp"),
+                tell=self._tell_of_whatsapp,
+            )
         self.post.add(
             post.local(
                 settings,
@@ -214,6 +235,7 @@ class App:
                 clock,
                 make_code=self.make_pairing_code,
                 on_reachable=lambda chat_id: self.delivery.reachable(chat_id),  # noqa: PLW0108 - built later
+                link_whatsapp=self.whatsapp.link if self.whatsapp else None,
             )
         )
         if settings.telegram.token:
@@ -222,8 +244,40 @@ class App:
                     settings, store, clock, menu=self._menu(), on_up=lambda: self._up_again("telegram")
                 )
             )
+        if settings.slack.bot_token:
+            self.post.add(
+                post.slack(
+                    settings,
+                    store,
+                    clock,
+                    groups=self.directory.groups,
+                    on_up=lambda: self._up_again("slack"),
+                )
+            )
+        if self.whatsapp:
+            self.post.add(self.whatsapp)
+            self.link_desk = post.link_desk(
+                self.whatsapp,
+                clock,
+                put=self._put,
+                spool=lambda data, suffix: self.spool.add(data, suffix),  # noqa: PLW0108 - built later
+                shows_pictures=self._shows_pictures,
+            )
         for channel in (channel for offers in self._plugins.offers for channel in offers.channels):
             self.post.add(channel)
+
+    async def _tell_of_whatsapp(self, text: str) -> None:
+        key = f"whatsapp:{self.clock.now().isoformat()}"
+        owns = self.post.channels["whatsapp"].owns
+        await self.notices.tell_main(key, text, avoid=owns)
+
+    async def _put(self, entry: OutboxEntry) -> None:
+        await self.store.outbox.put(entry, self.clock.now())
+        self.delivery.poke(entry.chat_id, entry.lane)
+
+    def _shows_pictures(self, chat_id: ChatId) -> bool:
+        channel = self.post.of(chat_id)
+        return channel is not None and channel.capabilities.max_file_bytes > 0
 
     def _menu(self) -> list[tuple[str, str]]:
         rows = commands.table(self._deps()).values()
@@ -326,8 +380,30 @@ class App:
             spool=self.spool,
             groups=self.directory.groups,
             channel_of=self.post.of,
-            max_bytes=self.settings.attachments.max_mb * 1024 * 1024,
+            max_bytes=self.settings.attachments.max_mb * MIB,
         ).tool()
+
+    def _build_attachments(self) -> None:
+        files, quota = self.settings.attachments, self.settings.docker.folder_quota_mb * MIB
+        self.exhibits = Exhibits(
+            room_of=lambda folder: Room(self.home.groups / folder),
+            reader=MediaReader(edge_px=files.image_edge_px),
+            text_bytes=files.text_kb * 1024,
+        )
+        self.attachments = Attachments(
+            store=self.store.attachments,
+            channel_of=self.post.of,
+            room_of=lambda folder: Room(self.home.groups / folder),
+            fits=lambda folder, size: fill_of(self.home.groups, folder, max(0, quota - size)).why is None,
+            with_words=self.exhibits.with_words,
+            passage=self.home.attachments,
+            clock=self.clock,
+            limits=FileLimits(
+                max_bytes=files.max_mb * MIB,
+                fetch_timeout_s=files.fetch_timeout_s,
+                retry_delays_s=files.retry_delays_s,
+            ),
+        )
 
     def _build_way_in(self) -> None:
         settings = self.settings
@@ -408,6 +484,8 @@ class App:
             notices=self.notices,
             presence=self.presence,
             live=self.live,
+            ready=self.attachments.ready,
+            show=self.exhibits.show,
             poke=self.delivery.poke,
             look=self.look,
             clock=self.clock,
@@ -478,6 +556,7 @@ class App:
             wake=self._wake,
             groups_changed=self._groups_changed,
             asks=_Late(lambda: self.asks),
+            whatsapp=_Late(lambda: self.link_desk) if self.whatsapp else None,
             tools=lambda: list(self._plain_tools),
             tasks_changed=self._tasks_changed,
         )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from nanoclaw import __version__
 from nanoclaw.channels.local.channel import LocalChannel
 from nanoclaw.commands.deps import ChannelView
 from nanoclaw.config import Settings
 from nanoclaw.delivery import channel_by_owner
-from nanoclaw.domain import ChatId
+from nanoclaw.domain import ChatId, Group, OutboxEntry
 from nanoclaw.home import Home
-from nanoclaw.ports import Channel, Clock, Receiver
+from nanoclaw.ports import Channel, Clock, LinkStep, Receiver
 from nanoclaw.sqlite.store import Store
+
+if TYPE_CHECKING:
+    from nanoclaw.channels.whatsapp.channel import WhatsAppChannel
+    from nanoclaw.channels.whatsapp.desk import LinkDesk
 
 
 class Post:
@@ -53,6 +59,7 @@ def local(
     *,
     make_code: Callable[[], Awaitable[str]],
     on_reachable: Callable[[ChatId], None],
+    link_whatsapp: Callable[[str | None], AsyncGenerator[LinkStep]] | None,
 ) -> LocalChannel:
     return LocalChannel(
         socket_path=home.chat_socket,
@@ -62,7 +69,80 @@ def local(
         settled=store.mailbox.settled,
         make_code=make_code,
         on_reachable=on_reachable,
+        link_whatsapp=link_whatsapp,
     )
+
+
+def slack(
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    *,
+    groups: Callable[[], Sequence[Group]],
+    on_up: Callable[[], None],
+) -> Channel:
+    from nanoclaw.channels.slack.channel import SlackChannel  # noqa: PLC0415 - only with tokens
+    from nanoclaw.channels.slack.settings import SlackSettings  # noqa: PLC0415 - only with tokens
+
+    given = settings.slack
+    return SlackChannel(
+        settings=SlackSettings(
+            bot_token=given.bot_token.reveal() if given.bot_token else "",
+            app_token=given.app_token.reveal() if given.app_token else "",
+            base_url=given.base_url,
+            ping_interval_s=given.ping_interval_s,
+            refused_retry_s=given.refused_retry_s,
+            history_days=given.history_days,
+            chat_per_min=given.chat_per_min,
+            live_threads=given.live_threads,
+        ),
+        clock=clock,
+        cursors=store.mailbox.cursor,
+        chats=lambda: [group.chat_id for group in groups() if group.chat_id.startswith("sl:")],
+        on_up=on_up,
+    )
+
+
+def whatsapp(
+    settings: Settings,
+    home: Home,
+    clock: Clock,
+    *,
+    on_up: Callable[[], None],
+    tell: Callable[[str], Awaitable[None]],
+) -> WhatsAppChannel:
+    from nanoclaw.channels.whatsapp.channel import WhatsAppChannel  # noqa: PLC0415 - only where it is wanted
+    from nanoclaw.channels.whatsapp.settings import WhatsAppSettings  # noqa: PLC0415 - only where it is wanted
+
+    given = settings.whatsapp
+    return WhatsAppChannel(
+        settings=WhatsAppSettings(
+            own_number=given.own_number,
+            per_min=given.per_min,
+            link_timeout_s=given.link_timeout_s,
+            answer_timeout_s=given.answer_timeout_s,
+            restart_delays_s=given.restart_delays_s,
+        ),
+        folder=home.data / "whatsapp",
+        assistant_name=settings.assistant.name,
+        clock=clock,
+        on_up=on_up,
+        tell=tell,
+        environ=os.environ,
+    )
+
+
+def link_desk(
+    channel: WhatsAppChannel,
+    clock: Clock,
+    *,
+    put: Callable[[OutboxEntry], Awaitable[None]],
+    spool: Callable[[bytes, str], str],
+    shows_pictures: Callable[[ChatId], bool],
+) -> LinkDesk:
+    from nanoclaw.channels.whatsapp.desk import LinkDesk  # noqa: PLC0415 - only where it is wanted
+
+    return LinkDesk(channel=channel, put=put, spool=spool, shows_pictures=shows_pictures, clock=clock)
 
 
 def telegram(

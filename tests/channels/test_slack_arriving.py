@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
-from nanoclaw.testing.slack_api import hang, ratelimited, refused
+import pytest
+
+from nanoclaw.domain import ChatId
+from nanoclaw.testing.slack_api import hang, ratelimited, refused, status
 from tests.channels.channel_doubles import Gate, eventually
 from tests.channels.slack_house import GENERAL, build, killed, played, quick, running
 
@@ -43,7 +47,7 @@ async def test_nothing_is_acknowledged_before_it_is_durable() -> None:
 
 
 async def test_what_could_not_be_stored_is_not_acknowledged_and_comes_again() -> None:
-    async with played(ack_timeout_s=0.05) as slack:
+    async with played(ack_timeout_s=0.2) as slack:
         gate = Gate()
         ada = slack.user("U1", "Ada")
         dm = slack.dm(ada)
@@ -170,6 +174,25 @@ async def test_new_messages_wait_a_moment_for_what_was_said_before_them() -> Non
         assert gate.texts == ["one", "two", "three"]
 
 
+async def test_what_is_said_while_the_history_is_read_does_not_overtake() -> None:
+    async with played() as slack:
+        gate = Gate()
+        ada, general = slack.user("U1", "Ada"), slack.channel("C1", "general")
+        async with running(slack, gate):
+            begun = slack.say(general, ada, "one")
+            await gate.until(lambda: gate.texts == ["one"])
+        slack.say(general, ada, "missed", thread=begun)
+        slack.fail("conversations.replies", hang)
+        async with running(slack, gate):
+            await slack.wait_call("conversations.replies")
+            slack.say(general, ada, "new")
+            slack.say(general, ada, "newer", thread=begun)
+            slack.release()
+            await gate.until(lambda: len(gate.texts) == 4)
+
+        assert gate.texts == ["one", "missed", "new", "newer"]
+
+
 async def test_a_message_that_cannot_be_stored_holds_the_position_until_it_is() -> None:
     async with played() as slack:
         gate = Gate()
@@ -259,3 +282,39 @@ async def test_a_command_with_its_mention_is_one_message() -> None:
             await slack.until(lambda: len([e for e in slack.envelopes if e.acked]) == 2 or None)
 
         assert len(gate.offered) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_the_connection_does_each_message_comes_once_and_in_order(seed: int) -> None:
+    chance = random.Random(seed)
+    chats = [ChatId("sl:C0"), ChatId("sl:C1"), ChatId("sl:G2")]
+    async with played() as slack:
+        gate = Gate()
+        ada = slack.user("U1", "Ada")
+        rooms = [
+            slack.channel("C0", "general"),
+            slack.channel("C1", "random"),
+            slack.channel("G2", "secret", kind="group"),
+        ]
+        begun = [slack.say(room, ada, "long ago", at=3600) for room in rooms]
+        said: dict[str, list[str]] = {chat: [] for chat in chats}
+        async with running(slack, gate, chats=chats):
+            for n in range(80):
+                at = chance.randrange(3)
+                slack.say(rooms[at], ada, f"{n}", thread=begun[at] if chance.random() < 0.3 else None)
+                said[chats[at]].append(f"{n}")
+                event = chance.random()
+                if event < 0.08:
+                    slack.hub.drop()
+                elif event < 0.12:
+                    await slack.hub.disconnect("refresh_requested")
+                elif event < 0.16:
+                    slack.fail("apps.connections.open", status(503))
+                if chance.random() < 0.5:
+                    await asyncio.sleep(chance.random() / 100)
+            await gate.until(lambda: len(gate.stored) >= 80)
+
+        for chat in chats:
+            came = [m.text for m in gate.stored if m.chat_id == chat]
+            assert " ".join(came) == " ".join(said[chat])
+        assert len(gate.offered) == 80

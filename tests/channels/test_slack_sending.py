@@ -73,14 +73,14 @@ async def test_buttons_stand_below_the_text() -> None:
 
 
 @pytest.mark.parametrize("code", ["invalid_blocks", "msg_too_long", "no_text", "msg_blocks_too_long"])
-async def test_what_slack_refuses_for_its_form_is_sent_once_more_as_it_stands(code: str) -> None:
+async def test_what_slack_refuses_for_its_form_is_sent_once_more_without_marks(code: str) -> None:
     async with played() as slack, running(slack, Gate()) as channel:
         world(slack)
         slack.fail("chat.postMessage", refused(code))
 
         await channel.send_part(part("sl:C1", "**Hello** <you>"))
 
-        assert [(s.text, s.mrkdwn, s.blocks) for s in slack.sent] == [("**Hello** &lt;you&gt;", False, [])]
+        assert [(s.text, s.mrkdwn, s.blocks) for s in slack.sent] == [("Hello &lt;you&gt;", False, [])]
 
 
 async def test_half_a_surrogate_pair_does_not_stop_a_message() -> None:
@@ -138,7 +138,10 @@ async def test_the_fake_and_the_adapter_agree_on_channels_the_bot_is_not_in() ->
 
 
 async def test_a_refused_token_found_in_sending_marks_the_channel_down() -> None:
-    async with played() as slack, running(slack, Gate()) as channel:
+    async with (
+        played() as slack,
+        running(slack, Gate(), settings=quick(slack, refused_retry_s=60.0)) as channel,
+    ):
         world(slack)
         slack.fail("chat.postMessage", refused("token_revoked"))
 

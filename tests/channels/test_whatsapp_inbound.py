@@ -52,12 +52,19 @@ async def heard_after(house: House, *silent: tuple[str, str | dict[str, Any], di
 
 
 async def test_a_message_in_a_group_has_its_sender_and_the_group_s_name(shared: House) -> None:
-    message = await heard(shared, FAMILY, "hello", sender="491511234567:7@s.whatsapp.net", at_ms=1_790_000_000_123)
+    message = await heard(
+        shared, FAMILY, "hello", sender="491511234567:7@s.whatsapp.net", at_ms=1_790_000_000_123
+    )
     assert message.chat_id == FAMILY
     assert (message.chat_name, message.is_group) == ("Family", True)
     assert (message.sender, message.sender_name) == (ANNA, "Anna")
     assert message.sent_at == datetime(2026, 9, 21, 14, 13, 20, 123_000, tzinfo=UTC)
-    assert not (message.from_me or message.from_bot or message.mentions_me or message.caption)
+    assert (message.from_me, message.from_bot, message.mentions_me, message.caption) == (
+        False,
+        False,
+        False,
+        None,
+    )
 
 
 async def test_a_private_chat_has_the_other_s_name(shared: House) -> None:
@@ -80,7 +87,10 @@ READABLE: list[tuple[dict[str, Any], str]] = [
     ({"ptvMessage": {"seconds": 8}}, "[video message, 0:08]"),
     ({"audioMessage": {"PTT": True, "seconds": 12}}, "[Voice message, 0:12]"),
     ({"audioMessage": {"seconds": 185}}, "[audio, 3:05]"),
-    ({"documentMessage": {"fileName": "plan.pdf", "caption": "please read"}}, "please read\n[document: plan.pdf]"),
+    (
+        {"documentMessage": {"fileName": "plan.pdf", "caption": "please read"}},
+        "please read\n[document: plan.pdf]",
+    ),
     ({"documentMessage": {"title": "notes"}}, "[document: notes]"),
     ({"stickerMessage": {"emojis": "😀"}}, "[sticker: 😀]"),
     ({"stickerMessage": {}}, "[sticker]"),
@@ -106,7 +116,12 @@ READABLE: list[tuple[dict[str, Any], str]] = [
         "[contact: Bob; contact: Eve]",
     ),
     (
-        {"pollCreationMessageV3": {"name": "Pizza?", "options": [{"optionName": "yes"}, {"optionName": "no"}]}},
+        {
+            "pollCreationMessageV3": {
+                "name": "Pizza?",
+                "options": [{"optionName": "yes"}, {"optionName": "no"}],
+            }
+        },
         "[poll: Pizza? / yes / no]",
     ),
     ({"eventMessage": {"name": "Picnic"}}, "[event: Picnic]"),
@@ -122,7 +137,10 @@ READABLE: list[tuple[dict[str, Any], str]] = [
         "b\n[document: a]",
     ),
     (
-        wrapped({"extendedTextMessage": {"text": "deep"}}, ["deviceSentMessage", "ephemeralMessage", "viewOnceMessage"]),
+        wrapped(
+            {"extendedTextMessage": {"text": "deep"}},
+            ["deviceSentMessage", "ephemeralMessage", "viewOnceMessage"],
+        ),
         "deep",
     ),
 ]
@@ -142,7 +160,11 @@ async def test_an_attachment_has_what_whatsapp_tells_of_it(shared: House) -> Non
     document = {"fileName": "../plan.pdf", "mimetype": "application/pdf", "fileLength": 1234}
     message = await heard(shared, FAMILY, {"documentMessage": document})
     (attachment,) = message.attachments
-    assert (attachment.kind, attachment.name, attachment.mime) == ("document", "../plan.pdf", "application/pdf")
+    assert (attachment.kind, attachment.name, attachment.mime) == (
+        "document",
+        "../plan.pdf",
+        "application/pdf",
+    )
     assert attachment.size_bytes == 1234
     (voice,) = (await heard(shared, FAMILY, {"audioMessage": {"PTT": True, "seconds": 12}})).attachments
     assert (voice.kind, voice.duration_s) == ("voice", 12)
@@ -150,7 +172,7 @@ async def test_an_attachment_has_what_whatsapp_tells_of_it(shared: House) -> Non
 
 async def test_what_nobody_said_is_not_told(shared: House) -> None:
     key = {"remoteJID": FAMILY, "ID": "X", "fromMe": False}
-    silent = [
+    silent: list[dict[str, Any]] = [
         {"reactionMessage": {"key": key, "text": "👍"}},
         {"protocolMessage": {"type": "REVOKE", "key": key}},
         {"senderKeyDistributionMessage": {"groupID": FAMILY}},
@@ -212,7 +234,12 @@ async def test_a_private_chat_keeps_its_id_when_whatsapp_begins_to_hide_the_numb
 async def test_the_owner_has_one_id_whether_whatsapp_hides_it_or_not(shared: House) -> None:
     plain = await heard(shared, OWNER, "note", from_me=True)
     hidden = await heard(
-        shared, FAMILY, "note", from_me=True, sender=f"{shared.world.lid}@lid", other="4915100000001:4@s.whatsapp.net"
+        shared,
+        FAMILY,
+        "note",
+        from_me=True,
+        sender=f"{shared.world.lid}@lid",
+        other="4915100000001:4@s.whatsapp.net",
     )
     assert plain.sender == hidden.sender == OWNER
 
@@ -228,7 +255,7 @@ async def test_on_a_shared_number_its_owner_is_a_person(shared: House) -> None:
 async def test_a_user_who_types_the_assistant_s_name_first_is_heard(shared: House) -> None:
     mine = await heard(shared, OWNER, "Andy: are you there?", from_me=True)
     hers = await heard(shared, FAMILY, "Andy: are you there?")
-    assert not (mine.from_me or mine.from_bot or hers.from_me or hers.from_bot)
+    assert [(one.from_me, one.from_bot) for one in (mine, hers)] == [(False, False)] * 2
 
 
 async def test_on_a_shared_number_a_mention_means_its_owner(shared: House) -> None:

@@ -115,7 +115,11 @@ async def test_what_comes_back_of_our_own_messages_is_not_told(house: House) -> 
 @on_one_loop
 async def test_a_reply_to_one_of_our_messages_means_us(house: House) -> None:
     message_id = await house.channel.send_part(part(FAMILY, "the answer"))
-    context = {"stanzaID": message_id, "participant": OWNER, "quotedMessage": {"conversation": "Andy: the answer"}}
+    context = {
+        "stanzaID": message_id,
+        "participant": OWNER,
+        "quotedMessage": {"conversation": "Andy: the answer"},
+    }
     await heard(house, FAMILY, {"extendedTextMessage": {"text": "thanks", "contextInfo": context}})
     message = house.gate.stored[-1]
     assert message.mentions_me
@@ -252,7 +256,9 @@ async def test_a_picture_is_shown_as_one(house: House, tmp_path: Path) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (20, 10), "red").save(picture, "png")
     (tmp_path / "spooled").write_bytes(picture.getvalue())
-    message = await sent(house, file_part(tmp_path / "spooled", "red.png", "image/png", picture=True, text="@12345 red"))
+    message = await sent(
+        house, file_part(tmp_path / "spooled", "red.png", "image/png", picture=True, text="@12345 red")
+    )
     assert uploaded(house, message, "imageMessage") == picture.getvalue()
     assert message["imageMessage"]["caption"] == "Andy: @12345 red"
     assert "mentionedJID" not in message["imageMessage"].get("contextInfo", {})
@@ -363,5 +369,3 @@ def test_a_silence_gives_the_pace_back() -> None:
     assert [pacing.reserve("a") > 0 for _ in range(3)] == [False, False, True]
     now[0] += 60
     assert pacing.reserve("a") == 0
-
-

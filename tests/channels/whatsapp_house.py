@@ -52,6 +52,7 @@ class House:
         self.gate = WhatsAppGate()
         self.told: list[str] = []
         self.ups = 0
+        self.tell = self._tell
         self.environ = dict(os.environ) | {"NANOCLAW_TEST_WHATSAPP": str(self.world.place)}
         self.options: dict[str, Any] = {}
         quick: dict[str, Any] = {"restart_delays_s": (0.05, 0.1), "per_min": 60_000.0, "store_pause_s": 0.05}
@@ -65,7 +66,7 @@ class House:
             assistant_name="Andy",
             clock=Clock(),
             on_up=self._up,
-            tell=self._tell,
+            tell=self.tell,
             environ=self.environ,
             **self.options,
         )

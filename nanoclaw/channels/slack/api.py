@@ -96,19 +96,20 @@ class WebApi:
     # --- what there is ---------------------------------------------------------------------------------------
 
     async def user(self, user: str) -> Message:
-        return await self._part(self._web.users_info(user=user), "user")
+        return await self._named(self._web.users_info(user=user), "user")
 
     async def conversation(self, channel: str) -> Message:
-        return await self._part(self._web.conversations_info(channel=channel), "channel")
+        return await self._named(self._web.conversations_info(channel=channel), "channel")
 
     async def file(self, file: str) -> Message:
-        return await self._part(self._web.files_info(file=file), "file")
+        found: Message = (await self._web.files_info(file=file)).get("file") or {}
+        return found
 
     async def history(
-        self, channel: str, *, oldest: str | None = None, metadata: bool = False
+        self, channel: str, *, metadata: bool = False
     ) -> AsyncGenerator[Sequence[Message], None]:
-        """Page by page; from the newest on if there is no `oldest`, else in no promised order."""
-        options = {"channel": channel, "oldest": oldest, "include_all_metadata": metadata or None}
+        """Page by page, from the newest message on."""
+        options = {"channel": channel, "include_all_metadata": metadata or None}
         async for page in self._pages("conversations.history", options):
             yield page
 
@@ -135,7 +136,7 @@ class WebApi:
             if not cursor:
                 return
 
-    async def _part(self, call: Awaitable[AsyncSlackResponse], name: str) -> Message:
+    async def _named(self, call: Awaitable[AsyncSlackResponse], name: str) -> Message:
         async with asyncio.timeout(self._settings.lookup_timeout_s):
             found: Message = (await call).get(name) or {}
         return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import structlog
 
 from nanoclaw.channels.slack.api import Message, WebApi
+from nanoclaw.channels.slack.history import is_newer, read_missed
 from nanoclaw.channels.slack.inbound import Reader
 from nanoclaw.channels.slack.intake import Intake
 from nanoclaw.channels.slack.positions import Positions
@@ -127,41 +127,29 @@ class CatchUp:
     async def _channel(self, channel: str, reader: Reader, intake: Intake) -> None:
         since = await self._positions.since(channel) or self._began
         window = _ts(self._clock.now() - timedelta(days=self._settings.history_days))
-        missed = await self._missed(channel, since=max(since, window, key=Decimal), window=window)
-        for message in missed:
+        missed = await read_missed(self._api, channel, since=max(since, window, key=Decimal), window=window)
+        for message in missed.messages:
             if self._stopping:
                 return
             self._in_hand = True
             try:
-                await self._hand_on(message, channel, reader, intake)
+                await self._hand_on(message, channel, reader, intake, until=missed.until)
             finally:
                 self._in_hand = False
         if channel not in self._todo:  # else something went wrong meanwhile
             self._positions.completed(channel)
             self._standing.unread(channel, None)
-        if missed:
-            _log.info("slack_caught_up", channel=channel, messages=len(missed))
+        if missed.messages:
+            _log.info("slack_caught_up", channel=channel, messages=len(missed.messages))
 
-    async def _missed(self, channel: str, *, since: str, window: str) -> Sequence[Message]:
-        """What is newer than `since`, in the channel and in threads that began in the window, oldest first."""
-        found: dict[str, Message] = {}
-        threads: list[str] = []
-        async for page in self._api.history(channel, oldest=window):
-            for message in page:
-                if _newer(message.get("ts"), since):
-                    found[message["ts"]] = message
-                if _newer(message.get("latest_reply"), since):
-                    threads.append(message["ts"])
-        for thread in threads:
-            async for page in self._api.replies(channel, thread, oldest=since):
-                found |= {m["ts"]: m for m in page if _newer(m.get("ts"), since)}
-        return [found[ts] for ts in sorted(found, key=Decimal)]
-
-    async def _hand_on(self, message: Message, channel: str, reader: Reader, intake: Intake) -> None:
+    async def _hand_on(
+        self, message: Message, channel: str, reader: Reader, intake: Intake, *, until: str
+    ) -> None:
         try:
             inbound = await reader.message(message, channel)
             if inbound is not None:
-                cursor = self._positions.cursor(channel, inbound.message_id, live=False)
+                whole = not is_newer(inbound.message_id, until)
+                cursor = self._positions.cursor(channel, inbound.message_id, live=False) if whole else None
                 await intake.receive(inbound, cursor)
         except StoreUnavailableError:
             raise
@@ -181,7 +169,3 @@ class CatchUp:
 
 def _ts(moment: datetime) -> str:
     return f"{moment.timestamp():.6f}"
-
-
-def _newer(ts: object, than: str) -> bool:
-    return isinstance(ts, str) and Decimal(ts) > Decimal(than)

@@ -99,11 +99,16 @@ class SlackChannel(PlainChannel):
         from nanoclaw.channels.slack.outbound import Sender  # noqa: PLC0415 - needs the library
 
         settings, standing, clock = self._settings, self._standing, self._clock
-        api = WebApi(settings)
+        api = self._api = WebApi(settings)
         positions = Positions(stored=self._cursors, chats=self._chats, order_wait_s=settings.order_wait_s)
         catch_up = CatchUp(api=api, positions=positions, standing=standing, settings=settings, clock=clock)
-        intake = Intake(receiver=receiver, positions=positions, settings=settings, behind=catch_up.behind)
-        self._api = api
+        intake = Intake(
+            receiver=receiver,
+            positions=positions,
+            settings=settings,
+            behind=catch_up.behind,
+            lost=standing.lost_one,
+        )
         self._link = Link(api=api, intake=intake, catch_up=catch_up, standing=standing, settings=settings)
         self._sender = Sender(
             api=api,

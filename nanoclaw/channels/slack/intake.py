@@ -35,8 +35,13 @@ class Intake:
         positions: Positions,
         settings: SlackSettings,
         behind: Callable[[str], None],
+        lost: Callable[[], None],
     ) -> None:
-        """`behind`: something in this channel could not be stored; its history has to be read again."""
+        """`behind`: something in this channel could not be stored; its history has to be read again.
+
+        `lost`: something could not be read at all.
+        """
+        self._lost = lost
         self._receiver = receiver
         self._positions = positions
         self._behind = behind
@@ -82,7 +87,7 @@ class Intake:
 
     async def _take(self, body: Mapping[str, Any]) -> bool:
         """False: we stop, and this has to come again."""
-        inbound = await self.reader.body(body) if self.reader is not None else None
+        inbound = await self._read(body)
         if inbound is None:
             return True
         channel = channel_of(inbound.chat_id)
@@ -99,6 +104,14 @@ class Intake:
                 self._behind(channel)
             raise
         return True
+
+    async def _read(self, body: Mapping[str, Any]) -> Inbound | None:
+        try:
+            return await self.reader.body(body) if self.reader is not None else None
+        except Exception:  # noqa: BLE001 - one envelope that nobody can read: to have it again would not help
+            _log.exception("slack_envelope_unreadable", type=body.get("type"))
+            self._lost()
+            return None
 
     async def receive(self, inbound: Inbound, cursor: Cursor | None) -> None:
         """Hands it to the gate, unless that has it already: a mention comes twice, and so does what is sent again."""

@@ -133,7 +133,7 @@ class Socket:
             self._greeted.set()
         elif kind == "disconnect":
             self.leaving = str(frame.get("reason") or "no reason")
-        elif "envelope_id" in frame:
+        elif "envelope_id" in frame and isinstance(frame.get("payload"), dict):
             self._take(frame, self)
             return
         self._wake()
@@ -284,7 +284,7 @@ class Link:
         task.add_done_callback(self._hands.discard)
 
     async def _hand(self, frame: Mapping[str, Any], socket: Socket) -> None:
-        if await self._intake.envelope(frame.get("payload") or {}):
+        if await self._intake.envelope(frame["payload"]):
             await socket.acknowledge(str(frame["envelope_id"]))
 
 

@@ -34,7 +34,7 @@ from nanoclaw.channels.slack.standing import Standing
 from nanoclaw.domain import Button, ChatId
 from nanoclaw.errors import SendError, SendPermanentError, SendRetryError, SendUncertainError
 from nanoclaw.formatting import mended, split
-from nanoclaw.markdown import to_slack_mrkdwn
+from nanoclaw.markdown import plain, to_slack_mrkdwn
 from nanoclaw.ports import Clock, PartToSend
 
 _SHORT_HOLD_S: Final = 0.05
@@ -161,7 +161,7 @@ class Sender:
                 raise
             _log.warning("slack_sent_plain", key=part.key, error=code_of(error))
         return await self._api.post(
-            channel, escape(text, quote=False), key=part.key, thread=part.thread, mrkdwn=False, blocks=()
+            channel, escape(plain(text), quote=False), key=part.key, thread=part.thread, mrkdwn=False, blocks=()
         )
 
     async def _replace(self, channel: str, ts: str, text: str, blocks: Sequence[dict[str, Any]]) -> bool:
@@ -175,7 +175,7 @@ class Sender:
             except CALL_ERRORS as error:
                 if not is_format_trouble(error):
                     raise
-                await self._api.update(channel, ts, escape(text, quote=False), blocks=())
+                await self._api.update(channel, ts, escape(plain(text), quote=False), blocks=())
         except CALL_ERRORS as error:
             if is_beyond_edits(error):
                 return False

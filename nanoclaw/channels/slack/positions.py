@@ -48,10 +48,9 @@ class Positions:
         """There was a time without a connection: what registered channels missed has to be read. Those channels."""
         self._patient_until = asyncio.get_running_loop().time() + self._order_wait_s
         channels = [channel_of(chat_id) for chat_id in self._chats()]
-        for position in self._positions.values():
-            position.complete = True
-            position.ordered.set()
-        for channel in channels:
+        for channel in self._positions.keys() - set(channels):
+            self.completed(channel)
+        for channel in channels:  # whoever waits already goes on waiting
             self.incomplete(channel)
             self._at(channel).ordered.clear()
         return channels

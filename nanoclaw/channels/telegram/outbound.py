@@ -29,7 +29,7 @@ from nanoclaw.channels.telegram.standing import Standing
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import SendError, SendPermanentError, SendRetryError, SendUncertainError
 from nanoclaw.formatting import mended, split, utf16_len
-from nanoclaw.markdown import to_telegram_html
+from nanoclaw.markdown import plain, to_telegram_html
 from nanoclaw.ports import PartToSend
 
 MAX_PICTURE_BYTES: Final = 10_000_000
@@ -202,7 +202,7 @@ async def _formatted(part: PartToSend, call: Callable[[str, bool], Awaitable[T]]
         if not is_markup_trouble(error):
             raise
         _log.warning("telegram_sent_plain", key=part.key, error=short(error))
-        return await call(text, False)
+        return await call(mended(plain(text)) or text, False)
 
 
 def _caption(text: str) -> str:

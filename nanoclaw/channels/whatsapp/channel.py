@@ -34,7 +34,10 @@ class WhatsAppChannel(PlainChannel):
     name = "whatsapp"
     capabilities = Capabilities(
         guarantee="exactly once, or labelled ↻ if we were cut off in mid-send",
-        keeps_for_us="WhatsApp keeps messages for a linked device while I am away; it unlinks it after 14 days",
+        keeps_for_us=(
+            "WhatsApp keeps messages while I am away, up to 30 days by its own word;"
+            " one that arrives in the instant of a crash may be lost"
+        ),
         typing_lasts_s=10.0,
         receipts=True,
         max_file_bytes=64 * 1024 * 1024,

@@ -20,7 +20,7 @@ _HEALTH: Final[dict[Kind, Literal["starting", "up", "retrying", "down", "stopped
     "starting": "starting",
     "missing": "down",
     "unlinked": "down",
-    "linking": "down",
+    "linking": "retrying",
     "connecting": "retrying",
     "up": "up",
     "shaky": "retrying",

@@ -157,8 +157,14 @@ class Supervisor:
                     self._standing.become("unlinked", _UNLINKED)
                 await self._wake.wait()
             else:
-                pause_s = self._after(await self._live(linking))
-                await self._pause(pause_s)
+                await self._pause(self._after(await self._supervised(linking)))
+
+    async def _supervised(self, linking: Linking | None) -> End:
+        try:
+            return await self._live(linking)
+        except Exception:  # noqa: BLE001 - one child is supervised: the next one may do better
+            _log.exception("whatsapp.life_failed")
+            return End(why="crashed", reason="an error inside; the log says which")
 
     async def _live(self, linking: Linking | None) -> End:
         if self._stopping or self._take is None:
@@ -246,7 +252,7 @@ def linked_account(folder: Path) -> str | None:
     try:
         with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)) as session:
             row = session.execute("SELECT jid FROM whatsmeow_device LIMIT 1").fetchone()
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         if "no such table" in str(error):
             return None
         _log.warning("whatsapp.session_unreadable", error=str(error))
@@ -266,7 +272,7 @@ def _trouble(why: str, reason: str) -> tuple[Kind, str]:
         case "lost":
             return "lost", "The connection to WhatsApp ended without a word; it is made again."
         case "failed":
-            return "failed", f"WhatsApp cannot be reached: {reason or 'no connection'}. I try again."
+            return "failed", f"WhatsApp cannot be reached: {_in_words(reason)}. I try again."
         case _:
             return "crashed", f"WhatsApp's part of the program crashed ({reason}); it is started again."
 
@@ -278,9 +284,14 @@ def _why_not_linked(end: End) -> str:
         case "missing":
             return MISSING
         case "link_failed":
-            return f"WhatsApp did not link: {end.reason}."
+            return f"WhatsApp did not link: {_in_words(end.reason)}."
         case why:
             return _trouble(why, end.reason)[1]
+
+
+def _in_words(reason: str) -> str:
+    """The library's own words, unless they are about the way there: the log has those."""
+    return "the network may be down" if "dial" in reason else reason.rstrip(".") or "no connection"
 
 
 def _banned(until: str, reason: str) -> str:

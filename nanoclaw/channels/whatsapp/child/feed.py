@@ -86,6 +86,8 @@ class Feed:
     async def _read(self, event: bytes, me: Me) -> dict[str, Any] | None:
         try:
             return await self._translate(event, me)
+        except sqlite3.Error:
+            raise  # the disk is at fault, not the event: this process ends, and the next one tries again
         except Exception:  # noqa: BLE001 - one event is supervised: it must not hold up all that come after it
             _log.exception("whatsapp.event_unreadable")
             return {"unreadable": True}

@@ -86,12 +86,14 @@ class Program:
             "probe": self._session.probe,
             "logout": self._session.client.logout,
         }
-        self._own(self._feed.run())
+        feed = asyncio.create_task(self._feed.run())
         commands = asyncio.create_task(self._obey(requests))
         over = asyncio.create_task(self._session.over.wait())
         self._pipe.tell("ready")
-        await asyncio.wait({commands, over}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({feed, commands, over}, return_when=asyncio.FIRST_COMPLETED)
         await self._session.close()
+        for task in done:
+            task.result()
 
     async def _obey(self, requests: Mapping[str, Request]) -> None:
         async for command in self._pipe.commands():
