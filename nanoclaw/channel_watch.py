@@ -62,13 +62,16 @@ class ChannelWatch:
         clock: Clock,
         zone: tzinfo,
         settings: AlertSettings,
+        tells_itself: Callable[[Channel], bool] = lambda _: False,
     ) -> None:
+        """`tells_itself`: channels that say themselves what they need of their owner."""
         self._channels = channels
         self._tell_main = tell_main
         self._memory = memory
         self._clock = clock
         self._zone = zone
         self._settings = settings
+        self._tells_itself = tells_itself
         self._incidents: dict[str, _Incident | None] = {}
         """By channel, as the store knows them; missing: not read yet."""
         self._closing = asyncio.Event()
@@ -126,7 +129,8 @@ class ChannelWatch:
         key = f"channel:{channel.name}:{incident.since}"
         if health.state == "down" and incident.told != "owner":
             text = f"{_title(channel)} does not work and needs you: {reason}"
-            await self._tell_main(f"{key}:owner", text, avoid=channel.owns)
+            if not self._tells_itself(channel):
+                await self._tell_main(f"{key}:owner", text, avoid=channel.owns)
             return replace(incident, told="owner", reason=reason)
         if long and not incident.told:
             since = self._time(moment(incident.since), now)

@@ -55,6 +55,7 @@ class Envelope:
             mime=entry.mime or "application/octet-stream",
             picture=bool(name) and entry.kind == "picture",
             buttons=entry.buttons if last else (),
+            first=first,
             replaces=job.replaces if first else None,
         )
 

@@ -139,6 +139,8 @@ class Gate:
         """A chat that is not registered: never answered there; an owner is asked about it, once."""
         why = f"Message in a chat that is not registered: {inbound.chat_name}"
         person = not (inbound.from_me or inbound.from_bot)
+        if inbound.overheard and not inbound.mentions_me:
+            person = False  # to one of the owner's friends, not to us
         heard = person and (owner or self._admission.asks(inbound.chat_id, inbound.sender))
         if self._asks is None or not heard:
             await self._mailbox.note(inbound, "unregistered", why, self._clock.now())

@@ -326,6 +326,7 @@ class App:
             clock=self.clock,
             zone=self.zone,
             settings=AlertSettings(channel_down_s=alerts.channel_down_s, check_s=alerts.check_s),
+            tells_itself=lambda channel: channel is self.whatsapp,
         )
         self.presence = Presence(
             channel_of=self.post.of,

@@ -147,8 +147,9 @@ class PlayedWhatsApp:
     def show_code(self, code: str) -> None:
         self._put({"qr": code})
 
-    def codes_ran_out(self) -> None:
-        self._put({"login": "timeout"})
+    def codes_ran_out(self, word: str = "timeout") -> None:
+        """Or the link ends with another word: `err-client-outdated`, `err-unexpected-state`."""
+        self._put({"login": word})
 
     def scan(self) -> None:
         """Somebody uses the code: the account is linked, and the connection is up."""

@@ -168,6 +168,15 @@ async def test_an_owner_is_asked_about_an_unknown_chat_once_and_the_chat_hears_n
     assert {row[0] for row in house.vault.rows("SELECT disposition FROM event_log")} == {"unregistered"}
 
 
+async def test_what_is_said_to_the_owner_on_a_shared_account_is_nobody_s_question(house: House) -> None:
+    await house.hears("see you at eight", ADA, overheard=True)
+    assert house.texts(MAIN.chat_id) == []
+    assert house.vault.value("SELECT count(*) FROM held_messages") == 0
+
+    await house.hears("@Andy see you at eight", ADA, overheard=True, mentions_me=True)
+    assert house.texts(MAIN.chat_id)[0].startswith("Ada (Telegram) wrote to me.")
+
+
 async def test_a_private_chat_is_called_by_its_person(house: House) -> None:
     await house.hears("", ADA)
 

@@ -50,6 +50,7 @@ class Ward:
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
         self.patient = Patient()
+        self.tells_itself = False
         self.watch = self.another()
 
     def another(self) -> ChannelWatch:
@@ -67,6 +68,7 @@ class Ward:
         return ChannelWatch(
             channels=lambda: [channel],
             tell_main=self.notices.tell_main,
+            tells_itself=lambda _: self.tells_itself,
             memory=self.vault.store,
             clock=self.vault.clock,
             zone=ZoneInfo("Europe/Berlin"),
@@ -210,3 +212,12 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def test_a_channel_that_says_itself_what_it_needs_is_told_of_only_when_it_is_back(ward: Ward) -> None:
+    ward.tells_itself = True
+    ward.patient.down()
+    assert await ward.look(after_s=9000) == []
+    ward.patient.up()
+    (told,) = await ward.look()
+    assert "Telegram works again" in told[1]

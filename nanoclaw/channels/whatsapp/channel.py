@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,7 +147,8 @@ class WhatsAppChannel(PlainChannel):
             if frame["t"] == "group":
                 await self._receiver.seen(self.name, ChatId(frame["chat"]), frame["name"], is_group=True)
             else:
-                await self._receiver.receive(inbound.read(frame))
+                heard = replace(inbound.read(frame), overheard=not self._settings.own_number)
+                await self._receiver.receive(heard)
         except StoreUnavailableError:
             return False
         except Exception:  # noqa: BLE001 - one delivery is supervised: tried again, then passed over and counted
