@@ -18,6 +18,15 @@ ALTER TABLE registered_groups ADD COLUMN model TEXT;          -- NULL: as the se
 -- A conversation that was made shorter: what it was before lies in the group's `conversations/`.
 CREATE TABLE compactions (
   id INTEGER PRIMARY KEY AUTOINCREMENT, group_folder TEXT NOT NULL, old_session TEXT NOT NULL, new_session TEXT,
-  reason TEXT NOT NULL, archive TEXT, messages INTEGER NOT NULL DEFAULT 0, tokens INTEGER, created_at TEXT NOT NULL
+  reason TEXT NOT NULL CHECK (reason IN ('asked','full','too_long')),
+  archive TEXT, messages INTEGER NOT NULL DEFAULT 0, tokens INTEGER, created_at TEXT NOT NULL,
+  turn_id TEXT NOT NULL UNIQUE,            -- in which the summary is written; its state is that of the whole
+  focus TEXT NOT NULL DEFAULT '',          -- what is to be kept above all
+  upto INTEGER, keep_from INTEGER,         -- ids of transcript: the newest in the archive, the first that stays as it is
+  for_turn TEXT                            -- that could not go on because the conversation was too long
 );
 CREATE INDEX idx_compactions_group ON compactions(group_folder, created_at);
+CREATE INDEX idx_compactions_for ON compactions(for_turn) WHERE for_turn IS NOT NULL;
+CREATE INDEX idx_turns_group ON turns(group_folder, started_at);
+
+ALTER TABLE sessions ADD COLUMN tokens INTEGER;               -- how long the model found the conversation last

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from nanoclaw.domain import ChatId, Group
 from nanoclaw.stores import PeopleStore
+
+Joined = Callable[[Sequence[Group]], Awaitable[None]]
 
 
 class Directory:
     """Answers at once; `reload` after anything that changes who is registered."""
 
-    def __init__(self, people: PeopleStore) -> None:
+    def __init__(self, people: PeopleStore, *, joined: Joined | None = None) -> None:
+        """`joined`: takes the groups that were not there before, at the start all of them."""
         self._people = people
+        self._joined = joined
         self._groups: dict[ChatId, Group] = {}
         self._owners: frozenset[str] = frozenset()
 
     async def reload(self) -> None:
+        before = self._groups
         self._groups = {group.chat_id: group for group in await self._people.groups()}
         self._owners = await self._people.owners()
+        new = [group for group in self._groups.values() if group.chat_id not in before]
+        if new and self._joined:
+            await self._joined(new)
 
     def group(self, chat_id: ChatId) -> Group | None:
         return self._groups.get(chat_id)

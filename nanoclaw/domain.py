@@ -31,7 +31,7 @@ Lane = Literal["command", "conversation"]
 PartState = Literal["queued", "sending", "sent", "uncertain", "failed"]
 TurnState = Literal["running", "waiting", "answered", "silent", "failed", "cancelled"]
 """`waiting`: between two tries, or held by an outage; its messages stay `open`."""
-TurnKind = Literal["messages", "occurrence"]
+TurnKind = Literal["messages", "occurrence", "compaction"]
 AttachmentKind = Literal["image", "document", "audio", "voice", "video", "other"]
 AttachmentState = Literal["waiting", "kept", "failed"]
 AskState = Literal["open", "yes", "no", "expired", "withdrawn"]
@@ -152,6 +152,8 @@ class Inbound:
     """`text` names each of them in brackets already (`[photo]`, `[Voice message, 0:12]`), after the caption."""
     caption: str | None = None
     """What the sender wrote beside the attachments, alone: a command may stand in it. None: `text` is all there is."""
+    overheard: bool = False
+    """The account is also its owner's own: what is written there is not meant for us unless it says so."""
     edit_of: str | None = None
     """The service's id of the message that this one is a new version of; `message_id` is then `<that>:edit:<when>`."""
 
@@ -312,6 +314,45 @@ class Ask:
     """The name of the owner who answered."""
     answered_at: datetime | None = None
     """When it was answered, withdrawn or found to have expired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who wrote to us."""
+
+    id: str
+    names: tuple[str, ...]
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgetting:
+    """What somebody wants deleted for good: a message, all that a person wrote, or the whole of a chat."""
+
+    chat_id: ChatId | None
+    """None: wherever it is."""
+    seq: int | None = None
+    sender: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.seq is None and self.sender is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What that is, or was."""
+
+    messages: int
+    chats: int
+    exchanges: int
+    """Turns that have read one of them, with everything that was said and done there."""
+    files: tuple[tuple[Folder, str], ...]
+    """To be deleted afterwards, below the groups' folders."""
+    archives: tuple[tuple[Folder, str], ...]
+    """Former conversations that may still mention it, and stay."""
+    busy: bool
+    """Some of it is still in the works: nothing is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

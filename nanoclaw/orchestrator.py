@@ -17,6 +17,8 @@ import structlog
 
 from nanoclaw import prompt, routing, transcript, verdict
 from nanoclaw.agent_run import AgentRun, Died, Ended
+from nanoclaw.compaction import SYSTEM as SUMMARY_SYSTEM
+from nanoclaw.compaction import Compactor
 from nanoclaw.directory import Directory
 from nanoclaw.domain import (
     Action,
@@ -32,7 +34,7 @@ from nanoclaw.domain import (
     Turn,
     TurnId,
 )
-from nanoclaw.errors import OutageCause, StoreUnavailableError
+from nanoclaw.errors import BadInputError, OutageCause, StoreUnavailableError
 from nanoclaw.group_queue import GroupQueue, QueueSettings, Served
 from nanoclaw.live import Live
 from nanoclaw.notices import Notices
@@ -48,6 +50,8 @@ from nanoclaw.stores import (
     TaskStore,
     TurnStore,
 )
+from nanoclaw.task_turns import Brief, TaskGoneError, TaskTurns
+from nanoclaw.tasks import TaskRules
 from nanoclaw.wire import AgentError, TurnEnd, TurnStart
 
 log = structlog.get_logger()
@@ -104,12 +108,17 @@ class Orchestrator:
         settings: TurnSettings,
         queue_settings: QueueSettings,
         live: Live | None = None,
+        compactor: Compactor | None = None,
         ready: Ready | None = None,
         show: Show | None = None,
+        task_rules: TaskRules | None = None,
+        brief: Brief | None = None,
     ) -> None:
         self._mailbox = mailbox
         self._turns = turns
-        self._due = tasks
+        self._task_turns = TaskTurns(
+            store=tasks, clock=clock, rules=task_rules or TaskRules(zone=settings.zone), brief=brief
+        )
         self._directory = directory
         self._may_ask = may_ask
         self._launch = launch
@@ -122,6 +131,7 @@ class Orchestrator:
         self._poke = poke
         self._look = look
         self._live = live
+        self._compactor = compactor
         self._ready = ready or _as_they_are
         self._show = show or _as_it_is
         self._clock = clock
@@ -343,7 +353,7 @@ class Orchestrator:
         started = await self._turns.running_in(run.id)
         frame = None
         if started and started.frame:
-            frame = await self._turn_start(group, started.turn, await self._messages(group, started))
+            frame = await self._turn_start(group, started, await self._messages(group, started))
 
         async def show(images: Sequence[transcript.Block]) -> Sequence[transcript.Block]:
             return (await self._show(group.folder, [("user", images)], [True]))[0][1]
@@ -368,7 +378,9 @@ class Orchestrator:
         turns = await self._turns.waiting(chat_id)
         oldest = turns[0].id if turns else (str(seen.waiting[0].seq) if seen.waiting else None)
         if oldest:
-            text = f"{sentence} Your message is kept; I go on by myself as soon as it works again."
+            asked = seen.waiting or turns[0].kind == "messages"
+            what = "Your message is kept" if asked else "What is due waits"
+            text = f"{sentence} {what}; I go on by myself as soon as it works again."
             because = turns[0].event_id if turns else seen.waiting[0].event_id
             await self._notices.tell(chat_id, f"outage:{cause}:{chat_id}:{oldest}", text, because=because)
 
@@ -404,12 +416,14 @@ class Orchestrator:
             end = TurnEnd(turn=turn.id, status="done", text=_last_text(messages))
             served, _ = await self._conclude(group, run, turn, (0, end))
             return served
-        frame = await self._turn_start(group, turn, messages)
+        frame = await self._turn_start(group, started, messages)
         return await self._to_the_end(
             group, run, turn, run.serve(turn, started.frame, frame), resumed=started.resumed
         )
 
     async def _messages(self, group: Group, started: Started) -> list[transcript.Message]:
+        if started.turn.kind == "compaction" and self._compactor:
+            return await self._compactor.messages(started)
         hosted = {tool.name for tool in self._host_tools(group)}
         rows = await self._show(group.folder, started.transcript, started.own)
         return transcript.assemble(rows, started.results, hosted)
@@ -424,6 +438,8 @@ class Orchestrator:
             # The turn stays open: it goes on at the next start, or under the chat's new id.
             return Served(what="nothing", run_lives=False)
         served, outcome = await self._conclude(group, run, turn, ended)
+        if self._compactor and outcome in ("answered", "silent"):
+            await self._compactor.after(group, turn)
         log.info(
             "turn.ended", turn=turn.id, chat=turn.chat_id, group=turn.folder, kind=turn.kind, outcome=outcome,
             resumed=resumed, tries=turn.tries, run=run.id, ms=round((time.perf_counter() - began) * 1000), **run.account,
@@ -457,10 +473,16 @@ class Orchestrator:
         """The turn that is to go on, tasks first; else a new one of what was asked."""
         now = self._clock.now()
         for turn in await self._turns.waiting(group.chat_id):
-            content = await self._task_content(turn) if turn.kind == "occurrence" else None
-            if turn.kind == "occurrence" and content is None:
-                gone = verdict.Verdict(state="failed", reason="its task is gone")
-                await self._end(group, turn, gone, run=run, n=None)
+            if turn.kind == "compaction":
+                if started := await self._next_compaction(group, turn, run):
+                    return started
+                continue
+            try:
+                content = await self._task_turns.content(turn) if turn.kind == "occurrence" else None
+            except (TaskGoneError, BadInputError) as error:
+                reason = error.safe if isinstance(error, BadInputError) else "its task is gone"
+                failed = verdict.Verdict(state="failed", reason=reason)
+                await self._end(group, turn, failed, run=run, n=None)
                 continue
             started = await self._turns.resume(turn.id, run.id, content, now)
             if started:
@@ -477,11 +499,13 @@ class Orchestrator:
             self._presence.taken(message.chat_id, message.message_id)
         return started
 
-    async def _task_content(self, turn: Turn) -> list[transcript.Block] | None:
-        found = await self._due.prompt_of(turn)
-        if found is None or found[0] is None:
+    async def _next_compaction(self, group: Group, turn: Turn, run: AgentRun) -> Started | None:
+        content = await self._compactor.prepare(group, turn) if self._compactor else "this is switched off"
+        if isinstance(content, str):
+            failed = verdict.Verdict(state="failed", reason=content)
+            await self._end(group, turn, failed, run=run, n=None)
             return None
-        return [{"type": "text", "text": prompt.task_prompt(found[0], found[1], self._settings.zone)}]
+        return await self._turns.resume(turn.id, run.id, content, self._clock.now())
 
     def _new_turn(
         self, group: Group, asked: Sequence[StoredMessage], batch: Sequence[StoredMessage]
@@ -499,8 +523,14 @@ class Orchestrator:
             summary=f"Processing {len(batch)} message(s) for {group.name}",
         )
 
-    async def _turn_start(self, group: Group, turn: Turn, messages: list[transcript.Message]) -> TurnStart:
+    async def _turn_start(
+        self, group: Group, started: Started, messages: list[transcript.Message]
+    ) -> TurnStart:
+        turn = started.turn
+        if turn.kind == "compaction":
+            return self._summary_start(group, turn, messages)
         memory, global_memory = await self._memory(group.folder)
+        task = await self._task_turns.setup(started)
         settings = self._settings
         system = prompt.system_prompt(
             assistant_name=settings.assistant_name,
@@ -515,7 +545,7 @@ class Orchestrator:
         ]
         return TurnStart(
             turn=turn.id,
-            model=settings.model,
+            model=task.model or group.model or settings.model,
             system=system,
             messages=messages,
             host_tools=tools,
@@ -523,6 +553,20 @@ class Orchestrator:
             max_tokens=settings.max_tokens,
             wall_clock_s=settings.turn_timeout_s,
             web_tools=settings.web_tools,
+            script=task.script,
+        )
+
+    def _summary_start(self, group: Group, turn: Turn, messages: list[transcript.Message]) -> TurnStart:
+        settings = self._settings
+        return TurnStart(
+            turn=turn.id,
+            model=group.model or settings.model,
+            system=SUMMARY_SYSTEM,
+            messages=messages,
+            max_turns=2,
+            max_tokens=settings.max_tokens,
+            wall_clock_s=settings.turn_timeout_s,
+            own_tools=False,
         )
 
     async def _conclude(self, group: Group, run: AgentRun, turn: Turn, ended: Ended) -> tuple[Served, str]:
@@ -539,6 +583,10 @@ class Orchestrator:
             return await self._fault(group, turn, ended.reason, run_lives=False, n=None, run=run)
         n, word = ended
         if isinstance(word, AgentError):
+            if verdict.too_long(word) and self._compactor and await self._compactor.rescue(group, turn):
+                await self._put_off(turn, "the conversation is too long", fault=False, empty=False, frame=(run.id, n))
+                await run.acknowledge(n)
+                return Served(what="retry", run_lives=run.dead is None), "too long"
             judged = verdict.judge_error(word)
         else:
             judged = verdict.judge_end(turn, word, empty_before=await self._turns.empty_before(turn.id))
@@ -558,7 +606,15 @@ class Orchestrator:
     async def _fault(
         self, group: Group, turn: Turn, reason: str, *, run_lives: bool, n: int | None, run: AgentRun
     ) -> tuple[Served, str]:
-        """A try that failed: another one after a while, or the end. Nothing if the turn was cancelled meanwhile."""
+        """A try that failed: another one after a while, or the end. Nothing if the turn was cancelled meanwhile.
+
+        An occurrence's turn is one attempt; the store plans the next one.
+        """
+        if turn.kind == "occurrence":
+            log.warning("turn.fault", turn=turn.id, chat=turn.chat_id, reason=reason)
+            failed = verdict.Verdict(state="failed", reason=reason)
+            await self._end(group, turn, failed, run=run, n=n)
+            return Served(what="done", run_lives=run_lives), "failed"
         frame = (run.id, n) if n else None
         tries = await self._put_off(turn, reason, fault=True, empty=False, frame=frame)
         log.warning("turn.fault", turn=turn.id, chat=turn.chat_id, tries=tries, reason=reason)
@@ -594,15 +650,22 @@ class Orchestrator:
     async def _end(
         self, group: Group, turn: Turn, judged: verdict.Verdict, *, run: AgentRun, n: int | None
     ) -> None:
+        if turn.kind == "compaction" and self._compactor:
+            await self._compactor.end(turn, judged, (run.id, n) if n else None)
+            if n:
+                await run.acknowledge(n)
+            self._poke(turn.chat_id, "conversation")
+            return
         asked = await self._turns.last_asked(turn.id)
         failed = judged.state == "failed"
-        text = self._failure_text(group, turn, judged.reason, asked) if failed else judged.reply
+        text = self._failure_text(group, judged.reason, asked) if failed else judged.reply
         entry = None
-        if text:
+        if turn.kind == "occurrence":  # of its failures the store speaks
+            entry = await self._task_turns.reply(turn, text) if text and not failed else None
+        elif text:
             entry = OutboxEntry(
                 key=f"turn:{turn.id}:{'failed' if failed else 'reply'}", chat_id=turn.chat_id, text=text, thread=turn.thread,
-                reply_to=asked[1] if asked and group.is_group else None, turn_id=turn.id, occurrence_id=turn.occurrence_id,
-                action_id=turn.action_id,
+                reply_to=asked[1] if asked and group.is_group else None, turn_id=turn.id, action_id=turn.action_id,
             )  # fmt: skip
         action_type = {"failed": "turn_failed", "silent": "turn_silent", "cancelled": "turn_cancelled"}
         ending = Ending(
@@ -616,12 +679,14 @@ class Orchestrator:
         await self._turns.end(turn, ending, self._clock.now(), frame=(run.id, n) if n else None)
         if n:
             await run.acknowledge(n)
-        if entry:
+        if turn.kind == "occurrence":
+            await self._look()  # what the store said of it, and when the next attempt is due
+        elif entry:
             self._poke(turn.chat_id, entry.lane)
 
-    def _failure_text(self, group: Group, turn: Turn, reason: str, asked: tuple[int, str] | None) -> str:
-        if turn.kind == "occurrence" or asked is None:
-            return f"A scheduled task could not be done: {reason}."
+    def _failure_text(self, group: Group, reason: str, asked: tuple[int, str] | None) -> str:
+        if asked is None:
+            return f"I could not do this: {reason}."
         again = f"/retry {asked[0]} tries it again."
         if not group.is_main:
             again = f"Ask again, or the owner sends /retry {asked[0]} in the main chat."

@@ -64,6 +64,23 @@ class SeenChat:
     last_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSize:
+    """A group's conversation as it stands."""
+
+    tokens: int | None
+    """As the model found it last."""
+    messages: int
+    began_at: datetime | None
+    """None: nothing was said yet."""
+    compactions: int = 0
+    """How often it was made shorter."""
+    compacted_at: datetime | None = None
+    archive: str = ""
+    """Where the conversation before that lies, below the group's folder."""
+    compacting: bool = False
+
+
 # --- the trace -----------------------------------------------------------------------------------------------
 
 

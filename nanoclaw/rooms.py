@@ -158,6 +158,12 @@ class Room:
                 raise
             os.fsync(folder)
 
+    def remove(self, relative: str) -> None:
+        """Deletes a file, or a link itself; nothing if there is none. A folder is refused."""
+        with _named(relative), contextlib.suppress(FileNotFoundError), self._parent(relative) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+
     def ensure_dir(self, relative: str) -> None:
         """Makes the folder and those above it, as far as they are missing; they belong to whom the root belongs to."""
         with _named(relative), contextlib.ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from nanoclaw.stores import Due, TaskStore
 if TYPE_CHECKING:
     from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+NOTE_EVERY = timedelta(seconds=30)
+"""Less than the grace after which an occurrence is late: whoever was away for longer knows it."""
 MAX_WAIT_S = 3600.0
 """The timer is set anew at least this often: a clock that was changed is noticed by the poll before that."""
 
@@ -48,6 +51,8 @@ class Scheduler:
         self._armed_for: datetime | None = None
         self._ticking = asyncio.Lock()
         self._running: dict[TaskId, asyncio.Task[None]] = {}
+        self._noted: datetime | None = None
+        """When the store was told last that we are alive."""
 
     async def start(self) -> None:
         from apscheduler.schedulers.asyncio import AsyncIOScheduler  # noqa: PLC0415 - imported where it is used
@@ -67,33 +72,50 @@ class Scheduler:
     async def stop(self) -> None:
         if self._timers:
             self._timers.shutdown(wait=False)
+        with suppress(StoreUnavailableError):
+            await self._store.present(self._clock.now())
         for task in self._running.values():
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def tick(self) -> None:
         """Claims all that is due, then waits for what is next. Called by the timer, after changes, and by the poll."""
-        async with self._ticking:
-            try:
-                due = await self._store.next_due()
-                while due and due <= self._clock.now():
-                    for claimed in await self._store.claim_due(self._clock.now()):
-                        log.info(
-                            "task.due",
-                            task=claimed.task.id,
-                            kind=claimed.task.kind,
-                            due=claimed.due.isoformat(),
-                        )
-                        if claimed.turn_id:
-                            self._wake(claimed.task.chat_id)
-                        else:
-                            await self._run_kind(claimed)
-                    due = await self._store.next_due()
+        try:
+            async with self._ticking:
+                due = await self._claim()
+                told = await self._note_present()
                 await self._drop_cancelled()
-            except StoreUnavailableError as error:
-                log.error("scheduler.store", reason=str(error))
-                return
-            self._arm(due)
+                self._arm(due)
+        except StoreUnavailableError as error:
+            log.error("scheduler.store", reason=str(error))
+            return
+        if told:
+            await self._look()
+
+    async def _claim(self) -> datetime | None:
+        """Everything that is due; when the next one is."""
+        due = await self._store.next_due()
+        while due and due <= self._clock.now():
+            for claimed in await self._store.claim_due(self._clock.now()):
+                log.info(
+                    "task.due", task=claimed.task.id, kind=claimed.task.kind, due=claimed.due.isoformat(),
+                    attempt=claimed.attempt,
+                )  # fmt: skip
+                if claimed.turn_id:
+                    self._wake(claimed.task.chat_id)
+                else:
+                    await self._run_kind(claimed)
+            due = await self._store.next_due()
+        return due
+
+    async def _note_present(self) -> bool:
+        """After all that was due is claimed: what an absence has cost is known then."""
+        now = self._clock.now()
+        if self._noted and timedelta() <= now - self._noted < NOTE_EVERY:
+            return False
+        told = await self._store.present(now)
+        self._noted = now
+        return told
 
     def _arm(self, due: datetime | None) -> None:
         if self._timers is None or due == self._armed_for:
@@ -129,9 +151,7 @@ class Scheduler:
     async def _drop_cancelled(self) -> None:
         """A plugin's task that was paused, deleted or stopped does not run on."""
         if self._running:
-            alive = {
-                due.task.id for due in await self._store.unfinished_kinds() if due.task.status == "active"
-            }
+            alive = {due.task.id for due in await self._store.unfinished_kinds()}
             for task_id, task in list(self._running.items()):
                 if task_id not in alive:
                     task.cancel()
@@ -154,11 +174,10 @@ class Scheduler:
         except Exception as error:  # one occurrence is supervised here; its failure is told
             log.exception("task.failed", task=due.task.id)
             state, reason = "failed", f"{type(error).__name__}: {error}"
-        text = said if state == "answered" else f"The task “{due.task.prompt[:50]}” failed: {reason}"
         entry = None
-        if text:
+        if said:
             entry = OutboxEntry(
-                key=f"occurrence:{due.occurrence_id}", chat_id=due.task.chat_id, text=text, occurrence_id=due.occurrence_id,
+                key=f"occurrence:{due.occurrence_id}", chat_id=due.task.chat_id, text=said, occurrence_id=due.occurrence_id,
                 action_id=ActionId(new_id()),
             )  # fmt: skip
         try:

@@ -26,6 +26,7 @@ from nanoclaw.domain import (
     OutboxPart,
     Outcome,
     RunId,
+    SessionId,
     StoredMessage,
     Task,
     TaskId,
@@ -155,6 +156,57 @@ class Due:
     turn_id: TurnId | None
     due: datetime
     saved_state: Mapping[str, Any]
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """What an occurrence's turn is about."""
+
+    task: Task | None
+    """None: deleted meanwhile."""
+    due: datetime
+    attempt: int
+    why_again: str | None
+    """How the attempt before failed."""
+    handed_at: datetime | None
+    """When an agent was given it; None before that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptRow:
+    """A row of a conversation as it is stored."""
+
+    id: int
+    turn_id: TurnId
+    role: str
+    content: Sequence[Block]
+    at: datetime
+    size_bytes: int = 0
+    over: bool = True
+    """Its turn has ended."""
+
+
+CompactionReason = Literal["asked", "full", "too_long"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compaction:
+    """A conversation that is being made shorter, in a turn of its own."""
+
+    id: int
+    folder: Folder
+    old_session: SessionId
+    reason: CompactionReason
+    focus: str
+    """What is to be kept above all, in the words of whoever asked."""
+    archive: str | None = None
+    """Name of the file with the whole of it; set before the file is written."""
+    messages: int = 0
+    upto: int | None = None
+    """The newest row that is in the archive."""
+    keep_from: int | None = None
+    """The first row that goes on as it is, behind the summary."""
 
 
 class MailboxStore(Protocol):
@@ -292,12 +344,13 @@ class TaskStore(Protocol):
 
     async def next_due(self) -> datetime | None: ...
     async def claim_due(self, now: datetime, limit: int = 50) -> list[Due]: ...
-    async def prompt_of(self, turn: Turn) -> tuple[Task | None, datetime] | None: ...
+    async def occasion(self, turn: Turn) -> Occasion | None: ...
     async def unfinished_kinds(self) -> list[Due]: ...
     async def save_state(self, task_id: TaskId, state: Mapping[str, Any]) -> None: ...
     async def close_kind(
         self, due: Due, state: str, reason: str, entry: OutboxEntry | None, now: datetime
     ) -> None: ...
+    async def present(self, now: datetime) -> bool: ...
 
 
 class AskStore(Protocol):
@@ -313,3 +366,29 @@ class AskStore(Protocol):
     async def next_expiry(self) -> datetime | None: ...
     async def to_replay(self) -> list[tuple[int, Inbound]]: ...
     async def replayed(self, held: int) -> None: ...
+
+
+class CompactionStore(Protocol):
+    """Conversations that are made shorter."""
+
+    async def tokens(self, folder: Folder) -> int | None: ...
+    async def begin(
+        self, group: Group, reason: CompactionReason, now: datetime, *, for_turn: TurnId | None = None
+    ) -> bool: ...
+    async def of(self, turn_id: TurnId) -> Compaction | None: ...
+    async def conversation(self, session: SessionId, *, upto: int | None = None) -> list[KeptRow]: ...
+    async def archives(self, folder: Folder) -> list[str]: ...
+    async def plan(
+        self, compaction: Compaction, *, archive: str, messages: int, upto: int, keep_from: int
+    ) -> None: ...
+    async def switch(
+        self,
+        turn: Turn,
+        compaction: Compaction,
+        first: Sequence[Block],
+        ending: Ending,
+        now: datetime,
+        *,
+        frame: tuple[RunId, int] | None,
+    ) -> bool: ...
+    async def matching(self, folder: Folder, words: Sequence[str], limit: int) -> list[KeptRow]: ...

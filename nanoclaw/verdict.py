@@ -8,7 +8,7 @@ from typing import Literal
 
 from nanoclaw.domain import Turn
 from nanoclaw.errors import OutageCause
-from nanoclaw.wire import AgentError, TurnEnd
+from nanoclaw.wire import NOTHING_TO_DO, AgentError, TurnEnd
 
 MAX_REPLY = 100_000
 """Characters. No model writes so much at a time; a chat must not be flooded by a program that does."""
@@ -68,7 +68,8 @@ def judge_end(turn: Turn, end: TurnEnd, *, empty_before: bool) -> Verdict:
     if visible:
         return Verdict(state="answered", reply=visible)
     if internal or turn.silent_by_tool:
-        return Verdict(state="silent", reason="the agent chose to say nothing")
+        unasked = internal == NOTHING_TO_DO
+        return Verdict(state="silent", reason=internal if unasked else "the agent chose to say nothing")
     if not empty_before:
         return Verdict(state=None, again="empty", reason="the agent's reply was empty")
     return Verdict(state="failed", reason="the agent's reply was empty, twice")
@@ -82,6 +83,15 @@ _STOPPED = {
 }
 
 
+_TOO_LONG = ("too long", "too_large", "context length", "context window")
+
+
+def too_long(error: AgentError) -> bool:
+    """The conversation is longer than the model takes: a shorter one may do."""
+    said = f"{error.cause} {error.detail}".lower()
+    return error.kind == "session" and any(words in said for words in _TOO_LONG)
+
+
 def judge_error(error: AgentError) -> Verdict:
     """The agent could not finish."""
     if error.kind == "outage":
@@ -91,7 +101,7 @@ def judge_error(error: AgentError) -> Verdict:
         return Verdict(state=None, again="outage", cause=cause, reason=_outage_text(error, cause))
     if error.kind == "session":
         reason = "the model's API does not take this conversation as it stands"
-        if "too long" in error.detail:
+        if too_long(error):
             reason = "this conversation has become too long for the model; /new in the main chat starts a fresh one"
         return Verdict(state="failed", reason=f"{reason} ({error.detail[:200]})", roll_back=True)
     return Verdict(state=None, again="fault", reason=error.detail[:300] or error.cause)

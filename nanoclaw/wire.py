@@ -24,6 +24,13 @@ from typing import Any, ClassVar, Literal, get_args
 WIRE_VERSION = 1
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
+SCRIPT = "script"
+"""As the name of a tool: what `TurnStart.script` did."""
+SCRIPT_OUTPUT = "Script output:\n"
+"""How that tool's result begins if the model is asked; it is then part of the conversation."""
+NOTHING_TO_DO = "script: nothing to do"
+"""The internal text of a turn whose script did not want the model."""
+
 ErrorKind = Literal["fault", "outage", "session"]
 """fault: this turn; outage: the world around it; session: the API refuses the conversation as it stands."""
 EndStatus = Literal["done", "max_turns", "repeated", "time_limit", "interrupted", "refused"]
@@ -68,6 +75,10 @@ class TurnStart(Frame):
     wall_clock_s: float = 1800.0
     web_tools: bool = False
     """Offer the API's own web search and web fetch."""
+    own_tools: bool = True
+    """Offer the agent's own tools."""
+    script: str = ""
+    """Bash that runs before anything else; its last line of output says whether the model is asked at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ async def test_messages_are_the_balance_that_status_shows(agents: Agents) -> Non
 
 async def test_every_view_that_is_offered_has_an_answer(agents: Agents) -> None:
     offered = agents.tool.input_schema["properties"]["what"]["enum"]
-    assert offered == ["status", "tasks", "last", "why", "event", "report", "usage", "messages"]
+    assert offered == ["status", "tasks", "last", "why", "event", "report", "usage", "messages", "today"]
     assert [(await agents.ask(what))[0] for what in offered] == [True] * len(offered)
 
 
@@ -130,7 +130,9 @@ async def test_of_other_groups_messages_no_more_is_shown_than_the_commands_show(
         ("event", event),
         ("report", None),
     ]
-    shown = [await agents.ask(*given) for given in [*asked, ("usage", "all"), ("messages", None)]]
+    shown = [
+        await agents.ask(*given) for given in [*asked, ("usage", "all"), ("messages", None), ("today", None)]
+    ]
     assert "We meet at eight." in shown[4][1], "the event is the one that holds it"
     assert not any("4711" in text for _, text in shown)
 
@@ -166,4 +168,4 @@ async def test_a_look_leaves_its_event_and_nothing_else(agents: Agents) -> None:
         await agents.ask(what)
     assert [await world.sql(f"SELECT * FROM {table}") for table in tables] == before
     events = await world.sql("SELECT summary FROM event_log WHERE source = 'ipc' AND summary LIKE '%asks%'")
-    assert events == [("main asks: inspect",)] * 8
+    assert events == [("main asks: inspect",)] * 9

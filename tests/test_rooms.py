@@ -319,3 +319,24 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> N
     Room(root).take_in(given, "a/b/f")
     for path in ("a", "a/b", "a/b/f"):
         assert ((root / path).stat().st_uid, (root / path).stat().st_gid) == (4711, 4712)
+
+
+def test_what_is_removed_is_the_file_or_the_link_itself(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("kept")
+    root = tmp_path / "room"
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "file").write_text("x")
+    (root / "link").symlink_to(outside)
+    (root / "way").symlink_to(tmp_path)
+    room = Room(root)
+
+    room.remove("a/file")
+    room.remove("link")
+    room.remove("a/file")
+    assert {path.name for path in root.iterdir()} == {"a", "way"}
+    assert outside.read_text() == "kept"
+    for path in ("way/outside", "a"):
+        with pytest.raises(RoomRefusedError):
+            room.remove(path)
+    assert outside.exists()

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from nanoclaw.agent.failures import ModelFailedError, fault
+from nanoclaw.agent.failures import Failure, ModelFailedError, fault
+from nanoclaw.agent.gate import ScriptError, ScriptGate
 from nanoclaw.agent.limits import Limits
 from nanoclaw.agent.link import HostGoneError, Link, complain
 from nanoclaw.agent.model import Answer, Model
@@ -19,7 +20,17 @@ from nanoclaw.agent.rounds import Rounds
 from nanoclaw.agent.texts import TextBatch
 from nanoclaw.agent.tools.tool import Tool
 from nanoclaw.agent.turn import Turn
-from nanoclaw.wire import Accepted, AgentError, EndStatus, ModelEnd, ModelStart, Text, TurnEnd
+from nanoclaw.wire import (
+    NOTHING_TO_DO,
+    SCRIPT,
+    Accepted,
+    AgentError,
+    EndStatus,
+    ModelEnd,
+    ModelStart,
+    Text,
+    TurnEnd,
+)
 
 CUT_SHORT = frozenset({"max_tokens", "model_context_window_exceeded"})
 
@@ -32,6 +43,7 @@ class Engine:
         self._model = model
         self._limits = limits
         self._rounds = Rounds(link=link, tools=tools, limits=limits)
+        self._gate = ScriptGate(link=link, tools=tools, limits=limits)
         self._own_offers = [tool.offer() for tool in tools.values()]
         self.spent = False
         """Something of a turn goes on after it and cannot be ended: only the end of the program ends that."""
@@ -72,6 +84,8 @@ class Engine:
         # supervised: one turn; whatever went wrong reaches the host, which logs it and tells the chat
         if isinstance(error, ModelFailedError):
             failure = error.failure
+        elif isinstance(error, ScriptError):
+            failure = Failure(kind="fault", cause=SCRIPT, detail=str(error))
         else:
             failure = fault(error)
             traceback.print_exception(error, file=sys.stderr)
@@ -85,6 +99,8 @@ class Engine:
         )
 
     async def _loop(self, turn: Turn) -> TurnEnd:
+        if turn.start.script and not await self._gate.lets_in(turn):
+            return self._end(turn, "done", f"<internal>{NOTHING_TO_DO}</internal>")
         while True:
             answer = await self._ask(turn)
             uses = [block for block in answer.content if block.get("type") == "tool_use"]

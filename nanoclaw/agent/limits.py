@@ -30,6 +30,9 @@ class Limits:
     """A model stream without a single byte for so long is dead. The API itself pings every few seconds."""
     search_s: float = 10.0
     """Wall clock of one glob or grep."""
+    script_s: float = 30.0
+    """Wall clock of a task's script."""
+    script_output_bytes: int = 1024 * 1024
     shell_end_s: float = 3.0
     """How long ending what a turn's commands left running may take."""
     close_grace_s: float = 2.0

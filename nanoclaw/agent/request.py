@@ -27,8 +27,9 @@ def build_request(turn: Turn, own_tools: Iterable[Mapping[str, Any]]) -> dict[st
         "model": start.model,
         "max_tokens": start.max_tokens,
         "messages": _marked(turn.messages),
-        "tools": _offered(turn, own_tools),
     }
+    if tools := _offered(turn, own_tools):
+        request["tools"] = tools
     if start.system:
         request["system"] = [{"type": "text", "text": start.system, "cache_control": CACHE}]
     return request
@@ -38,7 +39,8 @@ def _offered(turn: Turn, own_tools: Iterable[Mapping[str, Any]]) -> list[Mapping
     """A name is offered once: what the host carries out goes before a tool of our own."""
     offered = [*turn.start.host_tools, *(WEB_TOOLS if turn.start.web_tools else ())]
     taken = {tool.get("name") for tool in offered}
-    return [*(tool for tool in own_tools if tool["name"] not in taken), *offered]
+    mine = own_tools if turn.start.own_tools else ()
+    return [*(tool for tool in mine if tool["name"] not in taken), *offered]
 
 
 def _marked(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

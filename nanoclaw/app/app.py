@@ -57,8 +57,13 @@ from nanoclaw.sqlite.asks import AskRules
 from nanoclaw.sqlite.reports import Reports
 from nanoclaw.sqlite.store import Store
 from nanoclaw.sqlite.tx import SqliteTx
+from nanoclaw.tasks import TaskRules
 from nanoclaw.tool_asks import ToolAsks, with_asks
 from nanoclaw.tracing import Recorder
+from nanoclaw.workflow_files import WorkflowFiles
+from nanoclaw.workflow_prompts import WorkflowPrompts
+from nanoclaw.workflow_tools import workflow_tools
+from nanoclaw.workflows import Desk, Rules
 
 if TYPE_CHECKING:
     from nanoclaw.channels.whatsapp.channel import WhatsAppChannel
@@ -89,6 +94,7 @@ class App:
         self._masker = masker
         self.zone = ZoneInfo(settings.assistant.timezone)
         self.started_at = clock.now()
+        self._task_rules = TaskRules(zone=self.zone, retry_delays_s=settings.tasks.retry_delays_s)
         self.post = Post()
         self.whatsapp: WhatsAppChannel | None = None
         self._plugins = PluginHouse(plugins, problems)
@@ -185,6 +191,7 @@ class App:
                 clock=self.clock,
                 mask=self._masker.mask,
                 plugin_migrations=self._plugins.migrations,
+                task_rules=self._task_rules,
                 ask_rules=AskRules(
                     expires_after_s=self.settings.asks.expires_after_s, reachable=self.post.reachable
                 ),
@@ -219,6 +226,7 @@ class App:
 
     def _build_channels(self) -> None:
         settings, store, clock = self.settings, self.store, self.clock
+        self.workflows = self._workflow_desk()
         if settings.whatsapp.enabled:
             self.whatsapp = post.whatsapp(
                 settings,
@@ -346,10 +354,16 @@ class App:
         self._plain_tools = {
             tool.name: tool
             for tool in (
-                *host_tools.core_tools(zone=self.zone, min_interval_s=settings.tasks.min_interval_s),
+                *host_tools.core_tools(
+                    zone=self.zone,
+                    min_interval_s=settings.tasks.min_interval_s,
+                    max_per_group=settings.tasks.max_per_group,
+                    shell=self.runtime.shell,
+                ),
                 inspect_tool(self._deps()),
                 self._send_file(),
                 *group_tools(Reports(self.store.reader, self.store.slow_reader)),
+                *workflow_tools(self.workflows),
                 *(tool for offers in self._plugins.offers for tool in offers.host_tools),
             )
         }
@@ -373,6 +387,21 @@ class App:
             extras=lambda group: self.extra_mounts.extras(group, possible=self.runtime.name == "docker"),
             admit=lambda: self.disk_guard.admit(),  # noqa: PLW0108 - built later
             said=self.live.said,
+        )
+
+    def _workflow_desk(self) -> Desk:
+        def abilities(group: Group) -> set[str]:
+            tools = {name for name, tool in self._tools.items() if group.is_main or not tool.main_only}
+            return tools | ({"web"} if self.settings.model.offers_web_tools else set())
+
+        return Desk(
+            read=WorkflowFiles(self.home.workflows).read,
+            abilities=abilities,
+            rules=Rules(
+                zone=self.zone,
+                min_interval_s=self.settings.tasks.min_interval_s,
+                max_tasks=self.settings.tasks.max_per_group,
+            ),
         )
 
     def _send_file(self) -> HostTool:
@@ -485,6 +514,13 @@ class App:
             notices=self.notices,
             presence=self.presence,
             live=self.live,
+            brief=WorkflowPrompts(
+                desk=self.workflows,
+                facts=Reports(self.store.reader, self.store.slow_reader),
+                group_of=self.directory.group,
+                clock=self.clock,
+            ).text,
+            task_rules=self._task_rules,
             ready=self.attachments.ready,
             show=self.exhibits.show,
             poke=self.delivery.poke,
@@ -557,6 +593,9 @@ class App:
             wake=self._wake,
             groups_changed=self._groups_changed,
             asks=_Late(lambda: self.asks),
+            workflows=self.workflows,
+            min_interval_s=self.settings.tasks.min_interval_s,
+            max_tasks=self.settings.tasks.max_per_group,
             whatsapp=_Late(lambda: self.link_desk) if self.whatsapp else None,
             tools=lambda: list(self._plain_tools),
             tasks_changed=self._tasks_changed,

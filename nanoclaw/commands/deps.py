@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
-from nanoclaw.domain import Ask, ChatId, Group, Inbound, Task, TurnId
+from nanoclaw.domain import Ask, ChatId, Group, Inbound, Task, TaskId, TurnId
 from nanoclaw.ports import Answer, Capabilities, Change, ChannelHealth, Clock, ImageState, QueueStatus
 from nanoclaw.reports import (
     ActionRow,
     Ambiguous,
     Chain,
+    ConversationSize,
     Day,
     EventTrace,
     Overview,
@@ -21,6 +22,8 @@ from nanoclaw.reports import (
     TraceReport,
     UsageReport,
 )
+from nanoclaw.task_reports import Promised, TaskList, TaskResult, TaskRun
+from nanoclaw.workflows import Desk, Facts
 
 ListKind = Literal["tasks", "actions", "chats"]
 
@@ -88,12 +91,18 @@ class ReportsReader(Protocol):
     """The read side of the store. Each method raises StoreUnavailableError when it cannot be read."""
 
     async def overview(self, *, since: datetime, group: Group | None = None) -> Overview: ...
-    async def tasks(self, *, group: Group | None = None) -> Sequence[Task]: ...
+    async def tasks(self, *, group: Group | None = None) -> TaskList: ...
+    async def find_task(self, ref: str) -> Sequence[Task]: ...
+    async def task_runs(self, task_id: TaskId, limit: int) -> Sequence[TaskRun]: ...
+    async def task_results(self, task_id: TaskId, limit: int) -> Sequence[TaskResult]: ...
+    async def promised(self, since: datetime, until: datetime, *, tasks: int, troubles: int) -> Promised: ...
     async def unregistered(self, limit: int) -> Sequence[SeenChat]: ...
     async def chat(self, chat_id: ChatId) -> SeenChat | None: ...
+    async def conversation(self, group: Group) -> ConversationSize: ...
     async def last_actions(self, count: int) -> Sequence[ActionRow]: ...
     async def why(self, ref: str | None = None) -> Chain | EventTrace | Ambiguous | None: ...
     async def event(self, ref: str) -> EventTrace | Ambiguous | None: ...
+    async def facts(self, *, now: datetime, zone: ZoneInfo, group: Group | None = None) -> Facts: ...
     async def trace_report(self, *, since: datetime) -> TraceReport: ...
     async def usage(
         self,
@@ -127,6 +136,18 @@ class AskDesk(Protocol):
         ...
 
 
+class ExportDesk(Protocol):
+    """Where files with all that is known of a group are made."""
+
+    def limit_bytes(self, chat_id: ChatId) -> int:
+        """Of a file that can be sent there; 0: none can."""
+        ...
+
+    async def finish(self) -> None:
+        """Makes and sends what was asked for."""
+        ...
+
+
 class LastLists:
     """The last list of each kind that a chat was shown, so that `2` can stand for an id there."""
 
@@ -135,6 +156,12 @@ class LastLists:
 
     def show(self, chat_id: ChatId, kind: ListKind, ids: Sequence[str]) -> None:
         self._shown[chat_id, kind] = tuple(ids)
+
+    def add(self, chat_id: ChatId, kind: ListKind, id_: str) -> int:
+        """One more at the end of that list; its number."""
+        shown = (*self._shown.get((chat_id, kind), ()), id_)
+        self._shown[chat_id, kind] = shown
+        return len(shown)
 
     def resolve(self, chat_id: ChatId, kind: ListKind, ref: str) -> str:
         """The id behind a number of that list; anything else as it was typed."""
@@ -176,13 +203,27 @@ class Deps:
     groups_changed: Callable[[], Awaitable[None]]
     """A group was added: read them again."""
     tasks_changed: Callable[[], Awaitable[None]]
-    """A task was paused, resumed or deleted: stop what no longer runs, look again when the next one is due."""
+    """A task was added, paused, resumed, deleted or begun: stop what no longer runs, look again when the next one is due."""
+    min_interval_s: float = 60.0
+    """Nothing may be scheduled more often than that."""
+    max_tasks: int = 100
+    """Active ones in a group."""
     asks: AskDesk | None = None
     """None: there are no questions, and no commands for them."""
     tools: Callable[[], Sequence[str]] = tuple
     """The names of the host tools."""
     whatsapp: WhatsAppControl | None = None
     """None: not switched on."""
+    workflows: Desk | None = None
+    """None: there are none, and no command for them."""
+    default_model: Callable[[], str] = str
+    """The model of groups that have none of their own."""
+    compact_at_tokens: int = 150_000
+    """A conversation that is longer is made shorter."""
+    exports: ExportDesk | None = None
+    """None: no such command."""
+    finish_forgetting: Callable[[], Awaitable[None]] | None = None
+    """Deletes what `/forget` leaves to be deleted outside of its transaction."""
     lists: LastLists = field(default_factory=LastLists)
     store_patience_s: float = 1.0
     """`/status` does not wait longer for the store."""

@@ -33,7 +33,8 @@ class Groups:
         ids = [*(group.chat_id for group in groups), *(chat.chat_id for chat in chats)]
         self._deps.lists.show(invocation.inbound.chat_id, "chats", ids)
         lines = [f"{bold('Groups:')} {len(groups)}"]
-        tasks = Counter(task.folder for task in await self._deps.reports.tasks() if task.status == "active")
+        known = await self._deps.reports.tasks()
+        tasks = Counter(task.folder for task in known.tasks if task.status == "active")
         busy = {each.chat_id for each in self._deps.queue.status().groups if each.active and not each.idle}
         for number, group in enumerate(groups, 1):
             facts = [group.folder, _speaks(group)]

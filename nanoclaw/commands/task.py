@@ -1,25 +1,35 @@
-"""`/task pause|resume|delete <id>`: control of one task."""
+"""`/task`: control of one task, and a look at it from near."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from zoneinfo import ZoneInfo
 
 from nanoclaw import schedule
 from nanoclaw.commands.deps import Deps
+from nanoclaw.commands.task_add import added
+from nanoclaw.commands.task_pages import page, runs_page
 from nanoclaw.commands.wording import several, usage_line
-from nanoclaw.domain import Task
-from nanoclaw.ports import Answer, Invocation, Tx, Where
+from nanoclaw.domain import Action, Task
+from nanoclaw.ports import Answer, Change, Invocation, Tx, Where
 from nanoclaw.reports import until
+from nanoclaw.tasks import after_pause
 
 PROMPT_CHARS = 50
+_EXAMPLES = (
+    "/task add every weekday at 7 morning briefing",
+    "/task add in 20 minutes call mum",
+    "/task add in family: 0 18 * * 0 plan the week",
+)
+_Verb = Callable[[Tx, Task], str]
 
 
 class TaskControl:
-    """Pauses, resumes and deletes; checks the state first, in the same transaction."""
+    """Each change checks the state first, in the same transaction."""
 
     name = "task"
-    usage = "/task pause|resume|delete <id>"
-    help = "hold, continue or remove a task; its id or number is in /status tasks"
+    usage = "/task pause|resume|delete|run|show|runs <id>, /task add <when> <what>"
+    help = "hold, continue, remove, start or look at a task (by its id or number in /tasks), or add one"
     where: Where = "main"
 
     def __init__(self, deps: Deps) -> None:
@@ -27,59 +37,89 @@ class TaskControl:
 
     async def run(self, invocation: Invocation) -> Answer:
         """Finds the task by id, by a beginning of it, or by its number in the last list."""
-        words = invocation.args.split()
-        verbs = {"pause": _pause, "resume": _resume, "delete": _delete}
-        if len(words) != 2 or words[0].lower() not in verbs:
+        verb, _, rest = invocation.args.partition(" ")
+        verb, rest = verb.lower(), rest.strip()
+        if verb == "add":
+            return added(self._deps, invocation, rest) if rest else Answer(text=_how_to_add())
+        words = rest.split()
+        changes: dict[str, _Verb] = {
+            "pause": _pause, "resume": self._resume, "delete": _delete, "run": _run,
+        }  # fmt: skip
+        pages = {"show": page, "runs": runs_page}
+        if len(words) != 1 or verb not in (*changes, *pages):
             return Answer(text=usage_line(self.usage))
-        ref = self._deps.lists.resolve(invocation.inbound.chat_id, "tasks", words[1])
-        apply = verbs[words[0].lower()]
+        ref = self._deps.lists.resolve(invocation.inbound.chat_id, "tasks", words[0])
+        if verb in pages:
+            found = await self._deps.reports.find_task(ref)
+            if len(found) != 1:
+                return Answer(text=_none_or_several(words[0], found))
+            return Answer(text=await pages[verb](self._deps, found[0]))
+        return Answer(change=_change(ref, words[0], changes[verb]), after=self._deps.tasks_changed)
 
-        def change(tx: Tx) -> str:
-            found = tx.find_task(ref)
-            if isinstance(found, list):
-                return several(words[1], [f'{task.id} "{_quoted(task)}"' for task in found])
-            return apply(tx, found) if found else _not_found(words[1])
+    def _resume(self, tx: Tx, task: Task) -> str:
+        return _resume(tx, task, self._deps.zone)
 
-        return Answer(change=change, after=self._deps.tasks_changed)
+
+def _change(ref: str, typed: str, apply: _Verb) -> Change:
+    def change(tx: Tx) -> str:
+        found = tx.find_task(ref)
+        if isinstance(found, list):
+            return _none_or_several(typed, found)
+        return apply(tx, found) if found else _none_or_several(typed, [])
+
+    return change
 
 
 def _pause(tx: Tx, task: Task) -> str:
     if task.status != "active":
         return f"Task is already {task.status}"
     tx.set_task(task.id, status="paused", next_run=task.next_run)  # kept: an interval resumes on its own grid
-    return f'Paused: "{_quoted(task)}"'
+    return _done(tx, task, "task_paused", "Paused")
 
 
-def _resume(tx: Tx, task: Task) -> str:
+def _resume(tx: Tx, task: Task, owners: ZoneInfo) -> str:
     if task.status != "paused":
         return f"Task is {task.status}, not paused"
     try:
-        due = _due_again(task, tx.now)
+        due = after_pause(task, tx.now, owners)
     except schedule.ScheduleError as error:
         return f"Still paused: its schedule cannot be read ({error})"
     if due is None:
         return f'Still paused: the time of "{_quoted(task)}" has passed. Delete it, or schedule it anew.'
     tx.set_task(task.id, status="active", next_run=due)
-    return f'Resumed: "{_quoted(task)}"\nNext: {until(due, tx.now)}'
+    return f"{_done(tx, task, 'task_resumed', 'Resumed')}\nNext: {until(due, tx.now)}"
 
 
 def _delete(tx: Tx, task: Task) -> str:
     tx.delete_task(task.id)
-    return f'Deleted: "{_quoted(task)}"'
+    return _done(tx, task, "task_deleted", "Deleted")
 
 
-def _due_again(task: Task, now: datetime) -> datetime | None:
-    """The next time in the future; what was missed while the task was paused does not come back."""
-    if task.next_run and task.next_run > now:
-        return task.next_run
-    return schedule.next_run(task.schedule_type, task.schedule_value, task.next_run or task.created_at, now)
+def _run(tx: Tx, task: Task) -> str:
+    if task.kind != "prompt" and task.status == "paused":
+        return "Task is paused; resume it first"
+    if not tx.run_task(task.id):
+        return f'"{_quoted(task)}" is running already'
+    planned = f"\nIts next planned run stays: {until(task.next_run, tx.now)}" if task.next_run else ""
+    return f"{_done(tx, task, 'task_started', 'Started')}{planned}"
 
 
-def _not_found(ref: str) -> str:
+def _done(tx: Tx, task: Task, action: str, said: str) -> str:
+    tx.log(Action(action_type=action, triggered_by=tx.event, target=task.id, content=task.prompt))
+    return f'{said}: "{_quoted(task)}"'
+
+
+def _none_or_several(ref: str, found: Sequence[Task]) -> str:
+    if found:
+        return several(ref, [f'{task.id} "{_quoted(task)}"' for task in found])
     hint = (
         "\nNumbers count in the last list: send /status tasks first" if ref.isdigit() and len(ref) < 4 else ""
     )
     return f"Task not found: {ref}{hint}"
+
+
+def _how_to_add() -> str:
+    return "\n".join([usage_line("/task add <when> <what>"), "For example:", *_EXAMPLES])
 
 
 def _quoted(task: Task) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 from nanoclaw.commands.deps import Deps
 from nanoclaw.commands.wording import usage_line
 from nanoclaw.domain import Task, TaskStatus
 from nanoclaw.ports import Answer, Invocation, Where
-from nanoclaw.reports import ago, bold, cut, duration, until
+from nanoclaw.reports import ago, bold, cut, until
+from nanoclaw.tasks import described
 
 PROMPT_CHARS = 50
 MIN_ID_CHARS = 8
+MAX_IN_SECTION = 50
+REASON_CHARS = 200
 _SECTIONS: tuple[tuple[TaskStatus, str, str], ...] = (
     ("active", "Active", ""),
     ("paused", "Paused", " [paused]"),
     ("failed", "Failed", " [failed]"),
-    ("completed", "Completed", " [done]"),
+    ("completed", "Done", " [done]"),
 )
 
 
@@ -44,7 +46,8 @@ async def task_list(deps: Deps, invocation: Invocation) -> str:
     group = invocation.group
     scope = group if group and not group.is_main else None
     by_status = {status: position for position, (status, _, _) in enumerate(_SECTIONS)}
-    tasks = sorted(await deps.reports.tasks(group=scope), key=lambda task: by_status[task.status])
+    found = await deps.reports.tasks(group=scope)
+    tasks = sorted(found.tasks, key=lambda task: by_status[task.status])
     deps.lists.show(invocation.inbound.chat_id, "tasks", [task.id for task in tasks])
     if not tasks:
         return "No scheduled tasks."
@@ -56,9 +59,11 @@ async def task_list(deps: Deps, invocation: Invocation) -> str:
     for status, title, tag in _SECTIONS:
         section = [(number, task) for number, task in enumerate(tasks, 1) if task.status == status]
         lines += [bold(title)] if section else []
-        for number, task in section:
-            lines += _task_lines(task, number, tag, short[task.id], deps.clock.now())
+        for number, task in section[:MAX_IN_SECTION]:
+            lines += _task_lines(deps, task, number, tag, short[task.id])
             lines += [f"   Group: {names[task.folder]}"] if task.folder in names else []
+        left_out = found.counts.get(status, 0) - len(section[:MAX_IN_SECTION])
+        lines += [f"… and {left_out} more"] if section and left_out > 0 else []
     return "\n".join(lines)
 
 
@@ -73,26 +78,19 @@ def short_ids(ids: Sequence[str]) -> dict[str, str]:
     return short
 
 
-def _task_lines(task: Task, number: int, tag: str, short_id: str, now: datetime) -> list[str]:
+def _task_lines(deps: Deps, task: Task, number: int, tag: str, short_id: str) -> list[str]:
+    now = deps.clock.now()
     due = until(task.next_run, now) if task.next_run and task.status == "active" else "n/a"
     last = ago(task.last_run, now) if task.last_run else "never"
     lines = [
         f"{bold(f'{number}.')} {cut(task.prompt, PROMPT_CHARS)}{tag}",
-        f"   Schedule: {schedule_text(task)}",
+        f"   Schedule: {described(task, now, deps.zone)}",
         f"   Next: {due} | Last: {last}",
         f"   ID: {short_id}",
     ]
-    return [*lines, f"   Result: {cut(task.last_result, PROMPT_CHARS)}"] if task.last_result else lines
-
-
-def schedule_text(task: Task) -> str:
-    """`cron: 0 7 * * *`, `every 1h`, `once`."""
-    if task.schedule_type == "cron":
-        return f"cron: {task.schedule_value}"
-    if task.schedule_type == "interval":
-        value = task.schedule_value
-        return f"every {duration(timedelta(milliseconds=int(value))) if value.isdecimal() else value}"
-    return "once"
+    lines += [f"   Result: {cut(task.last_result, PROMPT_CHARS)}"] if task.last_result else []
+    why = task.why_paused if task.status == "paused" else None
+    return [*lines, f"   Paused: {cut(why, REASON_CHARS)}"] if why else lines
 
 
 def _shared(one: str, other: str) -> int:

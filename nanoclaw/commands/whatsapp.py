@@ -42,9 +42,9 @@ class WhatsApp:
         return self._link(control, invocation, rest.strip() or None)
 
     def _status(self, health: ChannelHealth) -> str:
-        state = f"up as {health.account}" if health.state == "up" else health.reason or health.state
+        up = f"WhatsApp is up as {health.account}."
         proven = health.last_proven_at
-        lines = [f"WhatsApp: {state}"]
+        lines = [up if health.state == "up" else health.reason or f"WhatsApp is {health.state}."]
         if proven is not None:
             lines.append(f"It answered last {ago(proven, self._deps.clock.now())}.")
         return "\n".join([*lines, *health.notes])

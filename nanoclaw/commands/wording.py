@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+NOT_AN_OWNER = "Only an owner can do that."
+
 
 def usage_line(usage: str) -> str:
     return f"Usage: {usage}"
@@ -17,3 +19,8 @@ def several(ref: str, candidates: Sequence[str]) -> str:
 def sentence(text: str) -> str:
     """With exactly one full stop, so that another sentence can follow."""
     return text.rstrip().rstrip(".") + "."
+
+
+def count(n: int, noun: str) -> str:
+    """`1 file`, `3 files`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

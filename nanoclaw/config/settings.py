@@ -60,6 +60,8 @@ class ModelSettings:
     max_tokens: int = field(default=8192, metadata={"rule": Whole(low=1, high=1_000_000)})
     """Of one answer of the model."""
     max_calls_per_turn: int = field(default=50, metadata={"rule": Whole(low=1, high=10_000)})
+    compact_at_tokens: int = field(default=150_000, metadata={"rule": Whole(low=10_000, high=10_000_000)})
+    """A conversation that the model finds longer goes on with a summary; all of it is kept in a file."""
     web_tools: Literal["auto", "on", "off"] = field(
         default="auto", metadata={"rule": Choice(words=("auto", "on", "off"))}
     )
@@ -263,6 +265,12 @@ class TaskSettings:
 
     min_interval_s: float = field(default=60.0, metadata={"rule": Seconds()})
     """An agent may not schedule anything more often."""
+    max_per_group: int = field(default=100, metadata={"rule": Whole(low=1, high=100_000)})
+    """Active tasks of one group."""
+    retry_delays_s: tuple[float, ...] = field(
+        default=(60.0, 300.0, 900.0), metadata={"rule": SecondsList()}
+    )
+    """Before each further attempt of an occurrence that failed; as many attempts as there are numbers, and one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

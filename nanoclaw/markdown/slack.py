@@ -41,10 +41,15 @@ class _SlackPage(MarkedPage):
     def link(self, node: SyntaxTreeNode, styles: str) -> Iterator[Piece]:
         """`<address|label>`; a style of the whole label goes around the link, others are left out."""
         url = self.escape(target(node))
-        inner = node.children or []
+        inner = _said(node)
         while len(inner) == 1 and (sign := {"strong": "*", "em": "_", "s": "~"}.get(inner[0].type)):
             styles += "" if sign in styles else sign
-            inner = inner[0].children
+            inner = _said(inner[0])
         label = " ".join(words(inner, addresses=False).split())
         shown = "" if label in {"", target(node)} else "|" + self.written(self.words(label, ""))
         yield Piece(f"<{url}{shown}>", styles, finished=True)
+
+
+def _said(node: SyntaxTreeNode) -> list[SyntaxTreeNode]:
+    """The children, without the empty ones that the parser leaves beside signs."""
+    return [child for child in node.children or () if child.type != "text" or child.content]

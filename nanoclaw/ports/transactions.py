@@ -15,8 +15,11 @@ from nanoclaw.domain import (
     Event,
     EventId,
     Folder,
+    Forgetting,
+    Forgotten,
     Group,
     OutboxEntry,
+    Person,
     StoredMessage,
     Task,
     TaskId,
@@ -49,7 +52,7 @@ class Tx(Protocol):
         ...
 
     def change_group(self, group: Group) -> None:
-        """Its name, trigger, requires_trigger, is_main and ask_tools become these; nothing else is touched."""
+        """Its name, trigger, requires_trigger, is_main, ask_tools and model become these; nothing else is touched."""
         ...
 
     def remove_group(self, chat_id: ChatId) -> None:
@@ -62,9 +65,32 @@ class Tx(Protocol):
 
     def tasks(self, folder: Folder | None = None) -> list[Task]: ...
     def add_task(self, task: Task) -> None: ...
-    def set_task(self, task_id: TaskId, *, status: TaskStatus, next_run: datetime | None) -> None: ...
-    def delete_task(self, task_id: TaskId) -> None:
-        """The task and its run logs; its occurrences stay, as `deleted`."""
+    def change_task(self, task: Task) -> None:
+        """All that can be set of it becomes this: what, when, where in time, how, its status and next time."""
+        ...
+
+    def active_tasks(self, folder: Folder) -> int:
+        """How many of a group's tasks are active."""
+        ...
+
+    def set_task(
+        self,
+        task_id: TaskId,
+        *,
+        status: TaskStatus,
+        next_run: datetime | None,
+        why: str | None = None,
+        but: TurnId | None = None,
+    ) -> None:
+        """Pausing ends what is queued or runs of it, but for that turn; `why` is shown beside a paused task."""
+        ...
+
+    def delete_task(self, task_id: TaskId, *, but: TurnId | None = None) -> None:
+        """The task and its run logs, and what is queued or runs of it, but for that turn. Its occurrences stay, as `deleted`."""
+        ...
+
+    def run_task(self, task_id: TaskId) -> bool:
+        """One more occurrence, now; its next time stays as it is. False if one is at work already."""
         ...
 
     def cancel(self, chat_id: ChatId) -> tuple[list[TurnId], int]:
@@ -105,6 +131,26 @@ class Tx(Protocol):
         ...
 
     def new_session(self, folder: Folder) -> None: ...
+    def compact(self, group: Group, focus: str) -> str:
+        """Plans that the group's conversation is made shorter. Empty, or why there is nothing to do."""
+        ...
+
+    def people(self, chat_id: ChatId | None, ref: str) -> list[Person]:
+        """Those who wrote under this id or name, in one chat or in all."""
+        ...
+
+    def message_number(self, chat_id: ChatId, message_id: str) -> int | None:
+        """Of a message, by the service's id; of an answer of ours, that of the message that it answers."""
+        ...
+
+    def forget(self, what: Forgetting, *, really: bool) -> Forgotten:
+        """Deletes it for good, but for the files; without `really`, only says what that would be."""
+        ...
+
+    def keep(self, key: str, value: str | None) -> None:
+        """Stores a value of the program's own, in place of what was there; None forgets it."""
+        ...
+
     def put(self, entry: OutboxEntry) -> bool:
         """Stores an outbox entry; False if its key is known already."""
         ...

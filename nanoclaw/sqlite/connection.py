@@ -80,6 +80,7 @@ async def connect(path: Path, *, writer: bool) -> Connection:
         if writer:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
             checkpoint_every(connection, CHECKPOINT_PAGES)
             connection.execute("PRAGMA cache_size = -8000")
         else:

@@ -214,12 +214,12 @@ def add_group(c: sqlite3.Connection, group: Group) -> None:
     # What was said before, when it was a group once, is nobody's context now.
     c.execute(
         "INSERT INTO registered_groups (jid, name, folder, trigger_pattern, added_at, requires_trigger, is_main, "
-        "container_config, ask_tools, cursor_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        "container_config, ask_tools, model, cursor_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
         " coalesce((SELECT max(seq) FROM messages WHERE chat_jid = ?), 0))",
         (
             group.chat_id, group.name, group.folder, group.trigger, stamp(group.added_at),
             int(group.requires_trigger), int(group.is_main), group.container_config, _listed(group.ask_tools),
-            group.chat_id,
+            group.model, group.chat_id,
         ),
     )  # fmt: skip
     c.execute("DELETE FROM router_state WHERE key = ?", (_FORMER + group.chat_id,))
@@ -229,11 +229,11 @@ def add_group(c: sqlite3.Connection, group: Group) -> None:
 def change_group(c: sqlite3.Connection, group: Group) -> None:
     """What may change of a registered group; folder, container and the rest stay as they are."""
     c.execute(
-        "UPDATE registered_groups SET name = ?, trigger_pattern = ?, requires_trigger = ?, is_main = ?, ask_tools = ?"
-        " WHERE jid = ?",
+        "UPDATE registered_groups SET name = ?, trigger_pattern = ?, requires_trigger = ?, is_main = ?, ask_tools = ?,"
+        " model = ? WHERE jid = ?",
         (
             group.name, group.trigger, int(group.requires_trigger), int(group.is_main), _listed(group.ask_tools),
-            group.chat_id,
+            group.model, group.chat_id,
         ),
     )  # fmt: skip
 

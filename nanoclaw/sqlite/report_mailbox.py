@@ -1,4 +1,4 @@
-"""Queries on the mailbox: today's messages by outcome, the outbox, tasks, chats."""
+"""Queries on the mailbox: today's messages by outcome, the outbox, chats."""
 
 # ruff: noqa: S608 - the f-strings are made of our own column lists and of question marks
 
@@ -8,33 +8,21 @@ import sqlite3
 from datetime import datetime
 from typing import Any
 
-from nanoclaw.domain import ChatId, Folder, Group, Task, TaskId, moment, stamp
-from nanoclaw.reports import Balance, OutboxCounts, Overview, SeenChat, TaskSummary
+from nanoclaw.domain import ChatId, Group, moment, stamp
+from nanoclaw.reports import Balance, OutboxCounts, Overview, SeenChat
+from nanoclaw.sqlite import report_tasks
 
-_TASK = (
-    "id, group_folder, chat_jid, prompt, schedule_type, schedule_value, status, created_at, next_run, last_run, "
-    "last_result, context_mode, kind"
-)
 _CHAT = "c.jid, c.name, c.channel, c.is_group, c.last_message_time"
 
 
 def overview(connection: sqlite3.Connection, since: datetime, group: Group | None) -> Overview:
     lost = connection.execute("SELECT n FROM trace_counters WHERE name = 'lost'").fetchone()
     return Overview(
-        tasks=_task_summary(connection, group),
+        tasks=report_tasks.summary(connection, group),
         messages=_balance(connection, stamp(since), group),
         outbox=_outbox(connection, stamp(since), group),
         trace_lost=lost[0] if lost else 0,
     )
-
-
-def tasks(connection: sqlite3.Connection, group: Group | None) -> list[Task]:
-    rows = connection.execute(
-        f"SELECT {_TASK} FROM scheduled_tasks WHERE ?1 IS NULL OR group_folder = ?1 "
-        "ORDER BY next_run IS NULL, next_run, created_at, id",
-        (group.folder if group else None,),
-    )
-    return [_task(row) for row in rows]
 
 
 def unregistered(connection: sqlite3.Connection, limit: int) -> list[SeenChat]:
@@ -50,20 +38,6 @@ def unregistered(connection: sqlite3.Connection, limit: int) -> list[SeenChat]:
 def chat(connection: sqlite3.Connection, chat_id: ChatId) -> SeenChat | None:
     row = connection.execute(f"SELECT {_CHAT} FROM chats c WHERE c.jid = ?", (chat_id,)).fetchone()
     return _chat(row) if row else None
-
-
-def _task_summary(connection: sqlite3.Connection, group: Group | None) -> TaskSummary:
-    folder = group.folder if group else None
-    counts = connection.execute(
-        "SELECT status, count(*) FROM scheduled_tasks WHERE ?1 IS NULL OR group_folder = ?1 GROUP BY status",
-        (folder,),
-    )
-    upcoming = connection.execute(
-        f"SELECT {_TASK} FROM scheduled_tasks WHERE (?1 IS NULL OR group_folder = ?1) "
-        "AND status = 'active' AND next_run IS NOT NULL ORDER BY next_run LIMIT 1",
-        (folder,),
-    ).fetchone()
-    return TaskSummary(counts=dict(counts.fetchall()), next=_task(upcoming) if upcoming else None)
 
 
 def _balance(connection: sqlite3.Connection, since: str, group: Group | None) -> Balance:
@@ -105,15 +79,6 @@ def _outbox(connection: sqlite3.Connection, since: str, group: Group | None) -> 
         (*chat_id, row[0] if row else 0),
     ).fetchone()[0]
     return OutboxCounts(unsent=dict(unsent.fetchall()), uncertain=uncertain, failed=failed)
-
-
-def _task(row: tuple[Any, ...]) -> Task:
-    task_id, folder, chat_id, prompt, kind_of, value, status, created, due, ran, result, mode, kind = row
-    return Task(
-        id=TaskId(task_id), folder=Folder(folder), chat_id=ChatId(chat_id), prompt=prompt, schedule_type=kind_of,
-        schedule_value=value, status=status, created_at=moment(created), next_run=moment(due) if due else None,
-        last_run=moment(ran) if ran else None, last_result=result, context_mode=mode, kind=kind,
-    )  # fmt: skip
 
 
 def _chat(row: tuple[Any, ...]) -> SeenChat:

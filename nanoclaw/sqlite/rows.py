@@ -21,7 +21,7 @@ from nanoclaw.domain import (
 )
 
 GROUP = """g.jid, g.name, g.folder, g.trigger_pattern, g.requires_trigger, g.is_main, g.added_at,
-  coalesce((SELECT is_group FROM chats c WHERE c.jid = g.jid), 1), g.container_config, g.ask_tools"""
+  coalesce((SELECT is_group FROM chats c WHERE c.jid = g.jid), 1), g.container_config, g.ask_tools, g.model"""
 MESSAGE = """seq, chat_jid, id, sender, sender_name, content, timestamp, outcome, event_id, is_from_me, is_bot_message,
   mentions_me, thread, reply_to_message_id, reply_to_message_content, reply_to_sender_name"""
 TURN = """id, kind, chat_jid, group_folder, session_id, action_id, event_id, state, tries, started_at, occurrence_id,
@@ -48,6 +48,7 @@ def group(row: tuple[Any, ...]) -> Group:
         is_group=bool(row[7]),
         container_config=row[8],
         ask_tools=tuple(json.loads(row[9] or "[]")),
+        model=row[10],
     )
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from nanoclaw.domain import RunId, ToolCall, Turn, TurnId, stamp
 from nanoclaw.ports import HostTool
-from nanoclaw.sqlite import host_calls, rows
+from nanoclaw.sqlite import compactions, host_calls, rows
 from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules
 from nanoclaw.sqlite.connection import Connection
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.turns import append, next_frame, take_frame
 from nanoclaw.sqlite.writer import Writer
 from nanoclaw.stores import KeptFrame, LiveRun
-from nanoclaw.wire import Accepted, HostCall, HostResult, ModelEnd, ToolEnd
+from nanoclaw.wire import SCRIPT, SCRIPT_OUTPUT, Accepted, HostCall, HostResult, ModelEnd, ToolEnd
 
 
 class Runs:
@@ -158,6 +158,8 @@ class Runs:
             c.execute("UPDATE turns SET model = ? WHERE id = ?", (frame.model, turn.id))
             if frame.ok and frame.content:
                 append(c, turn.session_id, turn.id, "assistant", frame.content, now)
+            if frame.ok and (tokens := _length(frame)):
+                compactions.measured(c, turn, tokens)
             call = ToolCall(
                 action_id=turn.action_id, tool_name=frame.model, started_at=now - timedelta(milliseconds=frame.duration_ms),
                 duration_ms=frame.duration_ms, success=frame.ok, input={"call": frame.call, "first_token_ms": frame.first_token_ms},
@@ -182,14 +184,8 @@ class Runs:
         def work(c: sqlite3.Connection) -> None:
             if not take_frame(c, run_id, n):
                 return
-            block: dict[str, Any] = {
-                "type": "tool_result",
-                "tool_use_id": frame.call,
-                "content": frame.content,
-            }
-            if not frame.ok:
-                block["is_error"] = True
-            append(c, turn.session_id, turn.id, "user", [block], now)
+            if block := _result_block(frame):
+                append(c, turn.session_id, turn.id, "user", [block], now)
             call = ToolCall(
                 action_id=turn.action_id, tool_name=frame.name, started_at=now - timedelta(milliseconds=frame.duration_ms),
                 duration_ms=frame.duration_ms, success=frame.ok, input=given, output=frame.content, kind=kind, turn_id=turn.id,
@@ -215,6 +211,22 @@ class Runs:
             return next_frame(c, run_id, "host_result", turn.id, body), result
 
         return await self._writer.do(work)
+
+
+def _length(frame: ModelEnd) -> int:
+    """Tokens of the conversation, this answer included; 0 if the model did not say."""
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+    figures = [frame.usage.get(name) for name in names]
+    return sum(each for each in figures if isinstance(each, int) and 0 < each < 1 << 40)
+
+
+def _result_block(frame: ToolEnd) -> dict[str, Any] | None:
+    """What the conversation keeps of it. A task's script is nobody's tool call: what it found is said to the model."""
+    if frame.name == SCRIPT:
+        told = frame.ok and isinstance(frame.content, str) and frame.content.startswith(SCRIPT_OUTPUT)
+        return {"type": "text", "text": frame.content} if told else None
+    block = {"type": "tool_result", "tool_use_id": frame.call, "content": frame.content}
+    return block if frame.ok else {**block, "is_error": True}
 
 
 def _said(frame: ModelEnd) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,8 +18,11 @@ from nanoclaw.sqlite import migrate, outbox, rows, runs, trace, turns, usage
 from nanoclaw.sqlite.ask_store import AskStore
 from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules
 from nanoclaw.sqlite.attachments import Attachments
-from nanoclaw.sqlite.connection import CHECKPOINT_PAGES, Connection, checkpoint_every, connect
+from nanoclaw.sqlite.compactions import Compactions
+from nanoclaw.sqlite.connection import BUSY_TIMEOUT_S, CHECKPOINT_PAGES, Connection, checkpoint_every, connect
+from nanoclaw.sqlite.export import Exports
 from nanoclaw.sqlite.mailbox import Mailbox
+from nanoclaw.sqlite.occurrences import Ledger
 from nanoclaw.sqlite.outbox import Outbox
 from nanoclaw.sqlite.people import People
 from nanoclaw.sqlite.runs import Runs
@@ -29,6 +32,7 @@ from nanoclaw.sqlite.turns import Turns
 from nanoclaw.sqlite.tx import SqliteTx
 from nanoclaw.sqlite.usage import Usage
 from nanoclaw.sqlite.writer import Writer
+from nanoclaw.tasks import TaskRules
 
 T = TypeVar("T")
 PRUNE_ROWS = 50
@@ -59,12 +63,14 @@ class Store:
         mask: Callable[[str], str] = str,
         plugin_migrations: Sequence[Migration] = (),
         ask_rules: AskRules = DEFAULT_RULES,
+        task_rules: TaskRules | None = None,
     ) -> None:
         self._path = path
         self._backups = backups
         self._clock = clock
         self._plugin_migrations = plugin_migrations
         self._ask_rules = ask_rules
+        self._task_rules = task_rules
         self._trace = TraceWriter(mask)
         self._stack = AsyncExitStack()
         self.applied: list[Migration] = []
@@ -100,13 +106,16 @@ class Store:
 
     def _build(self) -> None:
         noun: dict[str, Any] = {"writer": self.writer, "reader": self.reader}
+        ledger = Ledger(trace=self._trace, rules=self._task_rules, ask_rules=self._ask_rules)
         self.mailbox = Mailbox(**noun, trace=self._trace, ask_rules=self._ask_rules)
         self.attachments = Attachments(**noun, trace=self._trace)
-        self.turns = Turns(**noun, trace=self._trace)
+        self.turns = Turns(**noun, trace=self._trace, ledger=ledger)
         self.runs = Runs(**noun, trace=self._trace, ask_rules=self._ask_rules)
         self.asks = AskStore(**noun, trace=self._trace, ask_rules=self._ask_rules)
         self.outbox = Outbox(**noun, trace=self._trace)
-        self.tasks = Tasks(**noun, trace=self._trace)
+        self.exports = Exports(reader=self.slow_reader)
+        self.compactions = Compactions(**noun, trace=self._trace)
+        self.tasks = Tasks(**noun, trace=self._trace, ledger=ledger)
         self.people = People(**noun)
         self.usage = Usage(writer=self.writer, clock=self._clock)
 
@@ -145,6 +154,23 @@ class Store:
                 c.execute("INSERT INTO router_state (key, value) VALUES (?, ?)", (key, value))
 
         await self.writer.do(work)
+
+    async def kept(self, prefix: str) -> dict[str, str]:
+        """Everything that is stored under keys which begin so."""
+        found = await self.read(
+            "SELECT key, value FROM router_state WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
+        )
+        return {str(key): str(value) for key, value in found}
+
+    async def carry_over_log(self) -> bool:
+        """Brings the write-ahead log, with what was deleted, into the file and empties it; False while others read."""
+
+        def work() -> bool:
+            with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)) as connection:
+                busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            return not busy
+
+        return await asyncio.to_thread(work)
 
     async def recall(self, key: str) -> str | None:
         """The value that is stored under `key`."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from nanoclaw import prompt
 from nanoclaw.domain import (
     Action,
     ActionId,
@@ -26,9 +27,11 @@ from nanoclaw.domain import (
 )
 from nanoclaw.sqlite import occurrences, outbox, rows
 from nanoclaw.sqlite.connection import Connection
+from nanoclaw.sqlite.occurrences import Ledger, Occurrence
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.sqlite.writer import Writer
 from nanoclaw.stores import Ending, NewTurn, Started
+from nanoclaw.tasks import TaskRules, shown_zone
 
 Block = dict[str, Any]
 
@@ -40,16 +43,19 @@ _SESSION = "group_folder = ? AND session_id = ?"
 class Turns:
     """The store of turns and of the conversation that they continue."""
 
-    def __init__(self, *, writer: Writer, reader: Connection, trace: TraceWriter) -> None:
+    def __init__(
+        self, *, writer: Writer, reader: Connection, trace: TraceWriter, ledger: Ledger | None = None
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._trace = trace
+        self._ledger = ledger or Ledger(trace=trace)
 
     async def waiting(self, chat_id: ChatId) -> list[Turn]:
         """Turns of this chat that were begun and are to go on, tasks first, oldest first."""
         sql = (
             f"SELECT {rows.TURN} FROM turns WHERE chat_jid = ? AND {_WAITING}"  # noqa: S608 - our own text
-            " ORDER BY kind = 'messages', started_at"
+            " ORDER BY kind != 'compaction', kind = 'messages', started_at"
         )
         return await self._reader.call(lambda c: [rows.turn(r) for r in c.execute(sql, (chat_id,))])
 
@@ -221,7 +227,7 @@ class Turns:
                 take_frame(c, *frame)
             if rows.one(c, "SELECT state FROM turns WHERE id = ?", turn.id) not in ("running", "waiting"):
                 return False
-            close_turn(c, self._trace, turn, ending, now)
+            close_turn(c, self._ledger, turn, ending, now)
             return True
 
         return await self._writer.do(work)
@@ -253,7 +259,7 @@ class Turns:
         return await self._reader.call(lambda c: c.execute(sql, (turn_id,)).fetchone())
 
 
-def close_turn(c: sqlite3.Connection, trace: TraceWriter, turn: Turn, ending: Ending, now: datetime) -> None:
+def close_turn(c: sqlite3.Connection, ledger: Ledger, turn: Turn, ending: Ending, now: datetime) -> None:
     c.execute(
         "UPDATE turns SET state = ?, ended_at = ?, reason = ? WHERE id = ?",
         (ending.state, stamp(now), ending.reason, turn.id),
@@ -273,8 +279,40 @@ def close_turn(c: sqlite3.Connection, trace: TraceWriter, turn: Turn, ending: En
     elif ending.state in ("answered", "silent"):
         c.execute(f"UPDATE sessions SET refusals = 0 WHERE {_SESSION}", _session(turn))  # noqa: S608 - our own text
     if turn.occurrence_id:
-        occurrences.close(c, turn.occurrence_id, ending.state, ending.reason, ending.entry, now)
-    _close_action(c, trace, turn, ending, now)
+        if ending.state in ("answered", "silent"):
+            _remember_said(c, ledger, turn, ending, now)
+        ledger.close(c, turn.occurrence_id, ending.state, ending.reason, ending.entry, now)
+    _close_action(c, ledger.trace, turn, ending, now)
+
+
+def _remember_said(c: sqlite3.Connection, ledger: Ledger, turn: Turn, ending: Ending, now: datetime) -> None:
+    """What a task said in the chat apart from the group's conversation, so that "yes, do that" can be understood there."""
+    found = occurrences.find(c, turn.occurrence_id or "")
+    if found is None or turn.session_id == session_of(c, turn.folder):
+        return
+    by_tool = c.execute(
+        "SELECT text FROM outbox WHERE turn_id = ? AND chat_jid = ? AND key GLOB 'call:*' AND kind = 'text' ORDER BY ord",
+        (turn.id, turn.chat_id),
+    )
+    texts = [*(row[0] for row in by_tool), *([ending.entry.text] if ending.entry else [])]
+    if texts:
+        note_said(c, found, turn.id, texts, ledger.rules, now)
+
+
+def note_said(
+    c: sqlite3.Connection,
+    found: Occurrence,
+    turn_id: str,
+    texts: Sequence[str],
+    rules: TaskRules,
+    now: datetime,
+) -> None:
+    """Words of the user's side, whatever stands before them: the conversation never ends in the assistant's by this."""
+    task = found.task
+    zone = shown_zone(task, rules.zone) if task else rules.zone
+    text = prompt.task_result(task.prompt if task else "", found.due, zone, texts)
+    folder = Folder(rows.one(c, "SELECT group_folder FROM occurrences WHERE id = ?", found.id))
+    append(c, session_of(c, folder), TurnId(turn_id), "user", [{"type": "text", "text": text}], now)
 
 
 def _close_action(

@@ -16,9 +16,12 @@ from nanoclaw.domain import (
     Event,
     EventId,
     Folder,
+    Forgetting,
+    Forgotten,
     Group,
     Inbound,
     OutboxEntry,
+    Person,
     StoredMessage,
     Task,
     TaskId,
@@ -27,8 +30,9 @@ from nanoclaw.domain import (
     TurnId,
     stamp,
 )
-from nanoclaw.sqlite import asks, occurrences, outbox, people, rows, tasks, turns
+from nanoclaw.sqlite import asks, claims, compactions, forget, outbox, people, rows, task_rows, turns
 from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules, Voice
+from nanoclaw.sqlite.occurrences import Ledger
 from nanoclaw.sqlite.trace import TraceWriter
 from nanoclaw.stores import Ending
 
@@ -50,6 +54,7 @@ class SqliteTx:
         self._c = connection
         self._trace = trace
         self._rules = rules
+        self._ledger = Ledger(trace=trace, ask_rules=rules)
         self.now = now
         self.event = event
 
@@ -87,33 +92,58 @@ class SqliteTx:
         return people.make_code(self._c, self.now)
 
     def find_task(self, ref: str, folder: Folder | None = None) -> Task | list[Task] | None:
-        found = tasks.search(self._c, ref, folder)
+        found = task_rows.search(self._c, ref, folder)
         return found[0] if len(found) == 1 else (found or None)
 
     def tasks(self, folder: Folder | None = None) -> list[Task]:
-        return tasks.all_tasks(self._c, folder)
+        return task_rows.all_tasks(self._c, folder)
+
+    def active_tasks(self, folder: Folder) -> int:
+        return task_rows.active(self._c, folder)
 
     def add_task(self, task: Task) -> None:
-        tasks.add(self._c, task)
+        task_rows.add(self._c, task)
 
-    def set_task(self, task_id: TaskId, *, status: TaskStatus, next_run: datetime | None) -> None:
-        tasks.set_status(self._c, task_id, status, next_run)
+    def change_task(self, task: Task) -> None:
+        task_rows.change(self._c, task)
+
+    def set_task(
+        self,
+        task_id: TaskId,
+        *,
+        status: TaskStatus,
+        next_run: datetime | None,
+        why: str | None = None,
+        but: TurnId | None = None,
+    ) -> None:
+        task_rows.set_status(self._c, task_id, status, next_run, why)
         if status == "paused":
-            self._cancel_occurrences(task_id, "the task was paused")
+            self._cancel_occurrences(task_id, "the task was paused", but)
 
-    def delete_task(self, task_id: TaskId) -> None:
-        tasks.delete(self._c, task_id, self.now)
-        self._cancel_occurrences(task_id, "the task was deleted")
+    def delete_task(self, task_id: TaskId, *, but: TurnId | None = None) -> None:
+        ends = task_rows.open_turns(self._c, task_id)
+        task_rows.delete(self._c, task_id, self.now, but=self._occurrences_of(but))
+        self._cancel_turns([turn_id for turn_id in ends if turn_id != but], "the task was deleted")
 
-    def _cancel_occurrences(self, task_id: TaskId, why: str) -> None:
-        for turn_id, _ in tasks.open_turns(self._c, task_id):
-            self._cancel_turn(turn_id, why)
-        self._skip(tasks.running(self._c, task_id=task_id), why)
+    def run_task(self, task_id: TaskId) -> bool:
+        task = task_rows.find(self._c, task_id)
+        return task is not None and claims.start_now(self._c, self._trace, task, self.event, self.now)
 
-    def _skip(self, on_the_host: Sequence[str], why: str) -> None:
+    def _cancel_occurrences(self, task_id: TaskId, why: str, but: TurnId | None) -> None:
+        ends = task_rows.open_turns(self._c, task_id)
+        self._cancel_turns([turn_id for turn_id in ends if turn_id != but], why)
+        self._skip(task_rows.running(self._c, task_id=task_id, but=self._occurrences_of(but)), why)
+
+    def _occurrences_of(self, turn_id: TurnId | None) -> list[str]:
+        found = self._c.execute(
+            "SELECT occurrence_id FROM turns WHERE id = ? AND occurrence_id IS NOT NULL", (turn_id,)
+        )
+        return [row[0] for row in found]
+
+    def _skip(self, without_turn: Sequence[str], why: str) -> None:
         """Occurrences without a turn: the scheduler ends what is not in the ledger as running any more."""
-        for occurrence_id in on_the_host:
-            occurrences.close(self._c, occurrence_id, "cancelled", why, None, self.now)
+        for occurrence_id in without_turn:
+            self._ledger.close(self._c, occurrence_id, "cancelled", why, None, self.now)
 
     def cancel(self, chat_id: ChatId) -> tuple[list[TurnId], int]:
         """Ends the chat's open turns and messages as `cancelled`."""
@@ -122,20 +152,20 @@ class SqliteTx:
         )
         sql = "SELECT id FROM turns WHERE chat_jid = ? AND state IN ('running', 'waiting')"
         ended = [TurnId(r[0]) for r in self._c.execute(sql, (chat_id,)).fetchall()]
-        for turn_id in ended:
-            self._cancel_turn(turn_id, "stopped by the owner")
+        self._cancel_turns(ended, "stopped by the owner")
         self._c.execute(
             "UPDATE messages SET outcome = 'cancelled', outcome_at = ?, outcome_reason = 'stopped by the owner'"
             " WHERE chat_jid = ? AND outcome = 'open'",
             (stamp(self.now), chat_id),
         )
-        self._skip(tasks.running(self._c, chat_id=chat_id), "stopped by the owner")
+        self._skip(task_rows.running(self._c, chat_id=chat_id), "stopped by the owner")
         return ended, int(open_now)
 
-    def _cancel_turn(self, turn_id: TurnId, why: str) -> None:
-        row = self._c.execute(f"SELECT {rows.TURN} FROM turns WHERE id = ?", (turn_id,)).fetchone()  # noqa: S608 - our own text
-        ending = Ending(state="cancelled", reason=why, entry=None, action_type="turn_cancelled")
-        turns.close_turn(self._c, self._trace, rows.turn(row), ending, self.now)
+    def _cancel_turns(self, turn_ids: Sequence[TurnId], why: str) -> None:
+        for turn_id in turn_ids:
+            row = self._c.execute(f"SELECT {rows.TURN} FROM turns WHERE id = ?", (turn_id,)).fetchone()  # noqa: S608 - our own text
+            ending = Ending(state="cancelled", reason=why, entry=None, action_type="turn_cancelled")
+            turns.close_turn(self._c, self._ledger, rows.turn(row), ending, self.now)
 
     def retry(self, ref: str) -> StoredMessage | str:
         """Opens a failed message again, by its number or by the id (or a prefix) of its turn."""
@@ -205,6 +235,25 @@ class SqliteTx:
 
     def new_session(self, folder: Folder) -> None:
         self._c.execute("DELETE FROM sessions WHERE group_folder = ?", (folder,))
+
+    def compact(self, group: Group, focus: str) -> str:
+        return compactions.begin(
+            self._c, self._trace, group, self.now, reason="asked", focus=focus, event=self.event
+        )
+
+    def people(self, chat_id: ChatId | None, ref: str) -> list[Person]:
+        return forget.people(self._c, chat_id, ref)
+
+    def message_number(self, chat_id: ChatId, message_id: str) -> int | None:
+        return forget.number_of(self._c, chat_id, message_id)
+
+    def forget(self, what: Forgetting, *, really: bool) -> Forgotten:
+        return forget.forget(self._c, what, self.now, self.event, really=really)
+
+    def keep(self, key: str, value: str | None) -> None:
+        self._c.execute("DELETE FROM router_state WHERE key = ?", (key,))
+        if value is not None:
+            self._c.execute("INSERT INTO router_state (key, value) VALUES (?, ?)", (key, value))
 
     def put(self, entry: OutboxEntry) -> bool:
         return outbox.put(self._c, entry, self.now)

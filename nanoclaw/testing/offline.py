@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from nanoclaw.ports import Clock
 from nanoclaw.testing.messages_api import MessagesApi
-from nanoclaw.testing.offline_rules import RULES, Call, Steps, Wish, not_understood, scheduled
+from nanoclaw.testing.offline_rules import RULES, not_understood, scheduled
+from nanoclaw.testing.offline_wish import Call, Steps, Wish
 from nanoclaw.testing.replies import Reply, say, use
 from nanoclaw.testing.scripts import Spoken, ToolResult, spoken, this_turn
 
@@ -24,10 +25,15 @@ MODEL_NAME: Final = "nanoclaw-offline"
 _POLITE: Final = re.compile(
     r"\A(?:(?:@\w+|please|hey|ok|okay|could you|can you|would you|will you)\b[\s,:]*)+", re.IGNORECASE
 )
-_ZONE: Final = re.compile(r'<context timezone="([^"]+)"')
 _SCHEDULED: Final = "[SCHEDULED TASK"
+_ZONE: Final = re.compile(
+    r'<context timezone="([^"]+)"|\A\[SCHEDULED TASK - due [^(\]\n]*\((?P<due>[\w/+-]+)\)'
+)
 _MAX_CHARS: Final = 2000
 _UNSURE: Final = "may have happened"
+_NOT_OFFERED: Final = ToolResult(
+    id="", name="", input={}, text="that tool is not offered to me", is_error=True
+)
 
 
 async def serve_offline(unix_path: Path, *, clock: Clock | None = None) -> MessagesApi:
@@ -60,14 +66,14 @@ class OfflineModel:
         for text in texts:
             for said in _addressed(spoken(text)):
                 if said.text.startswith(_SCHEDULED):
-                    yield scheduled(Wish(text=said.text.partition("]")[2].strip(), now=now))
+                    yield scheduled(Wish(text=said.text.partition("]\n\n")[2].strip(), now=now))
                     continue
                 yield _steps(Wish(text=said.text[_politeness(said.text) :] or said.text, now=now))
 
     def _now(self, text: str) -> datetime:
         zone = _ZONE.search(text)
         now = self._clock.now() if self._clock else datetime.now(UTC)
-        return now.astimezone(ZoneInfo(zone[1])) if zone else now
+        return now.astimezone(ZoneInfo(zone[1] or zone["due"])) if zone else now
 
 
 def _addressed(messages: list[Spoken]) -> list[Spoken]:
@@ -95,6 +101,10 @@ def _plain(text: str) -> Steps:
     return text
 
 
+def _result(call: Call, done: Iterator[ToolResult]) -> ToolResult | None:
+    return next((known for known in done if known.name == call.tool), None)
+
+
 def _play(steps: Steps, done: Iterator[ToolResult], offered: set[str]) -> Call | str:
     """The next call of a wish, or its answer."""
     result: ToolResult | None = None
@@ -103,9 +113,9 @@ def _play(steps: Steps, done: Iterator[ToolResult], offered: set[str]) -> Call |
             call = next(steps) if result is None else steps.send(result)
         except StopIteration as end:
             return str(end.value)
-        if call.tool not in offered:
+        if call.tool not in offered and not call.may_fail:
             return f"I cannot do that here: the tool {call.tool} is not offered to me."
-        result = next((known for known in done if known.name == call.tool), None)
+        result = _result(call, done) if call.tool in offered else _NOT_OFFERED
         if result is None:
             return call
         if result.is_error and _UNSURE in result.text:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
-from nanoclaw.testing.scripts import ToolResult
+from nanoclaw.testing.offline_briefing import BRIEFING, WORKFLOW, briefing, other_workflow
+from nanoclaw.testing.offline_wish import KEY, Call, Steps, Wish
 
 NOTES: Final = "notes.md"
 ABOUT: Final = (
@@ -23,31 +23,7 @@ CAN: Final = """I understand:
 • write <text> to <file>, note that <text>
 • send message <text>
 • morning briefing"""
-KEY: Final = (
-    "Put ANTHROPIC_API_KEY into the file .env of the home folder and start again, then Claude answers."
-)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """One thing that somebody asked for; `now` is in the owner's zone."""
-
-    text: str
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """A tool call that a rule wants. With `may_fail` the rule itself looks at an error."""
-
-    tool: str
-    input: Mapping[str, Any] = field(default_factory=dict)
-    purpose: str
-    """Completes "I could not …"."""
-    may_fail: bool = False
-
-
-Steps: TypeAlias = Generator[Call, ToolResult, str]
 Run: TypeAlias = Callable[[re.Match[str], Wish], Steps]
 
 
@@ -142,16 +118,6 @@ def _send(found: re.Match[str], _: Wish) -> Steps:
     return "I handed the message over for sending."
 
 
-def _briefing(_found: re.Match[str], wish: Wish) -> Steps:
-    tasks = yield Call(tool="list_tasks", purpose="list the tasks", may_fail=True)
-    known = f"Scheduled:\n{tasks.text}" if not tasks.is_error else f"I could not list the tasks: {tasks.text}"
-    today = f"{wish.now:%A}, {wish.now.day} {wish.now:%B %Y}"
-    return (
-        f"Good morning! Today is {today}.\n\n{known}\n\nWeather, mail and news need a real model; the offline model "
-        "does not make them up."
-    )
-
-
 # --- files -------------------------------------------------------------------------------------------------
 
 
@@ -229,8 +195,11 @@ def scheduled(wish: Wish) -> Steps:
     """A task is due: its reminder is said, a briefing given, anything else repeated."""
     if wish.text.startswith(_REMINDER):
         return f"⏰ Reminder: {wish.text.removeprefix(_REMINDER)}"
-    if found := _BRIEFING.match(wish.text):
-        return (yield from _briefing(found, wish))
+    workflow = WORKFLOW.match(wish.text)
+    if _BRIEFING.match(wish.text) or (workflow and workflow["name"] == BRIEFING):
+        return (yield from briefing(wish))
+    if workflow:
+        return other_workflow(workflow["name"])
     return f"⏰ This is due: {wish.text}\n\n(I am the offline model and cannot do more than tell you. {KEY})"
 
 
@@ -269,7 +238,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(_pattern(r"(?:note|remember)(?: down)?(?: that |: ?| )(?P<text>.+)"), _note),
     Rule(_pattern(rf"(?:show|read|open)(?: me)?(?: my| the)? {_FILE}"), _show),
     Rule(_pattern(r"(?:search(?: for)?|grep|look for) (?P<word>.+?)"), _search),
-    Rule(_BRIEFING, _briefing),
+    Rule(_BRIEFING, lambda _, wish: briefing(wish)),
     Rule(_pattern(r"help|what can you do|/help"), _says(f"{ABOUT}\n\n{CAN}\n\n{KEY}")),
     Rule(_pattern(r"(?:who|what) are you"), _says(f"{ABOUT} Say “help” to see what I can do. {KEY}")),
     Rule(

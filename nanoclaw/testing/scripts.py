@@ -18,7 +18,7 @@ Condition: TypeAlias = str | re.Pattern[str] | Callable[[Body], bool]
 
 _MESSAGE: Final = re.compile(r"<message\b([^>]*)>(.*?)</message>", re.DOTALL)
 _BESIDE: Final = re.compile(r"<(quoted_message|document)\b[^>]*>.*?</\1>|<attachment\b[^>]*/>", re.DOTALL)
-_CONTEXT: Final = re.compile(r"\A\s*<context\b[^>]*/>")
+_CONTEXT: Final = re.compile(r"\A\s*<context\b[^>]*/>|<task_result\b[^>]*>.*?</task_result>", re.DOTALL)
 _ATTRIBUTE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 

@@ -157,3 +157,9 @@ async def test_a_resumed_turn_goes_on_from_its_tool_results(home: Path) -> None:
     assert isinstance(end, TurnEnd)
     assert end.status == "done"
     assert len(api.requests[0].body["messages"]) == 3
+
+
+async def test_a_turn_that_is_only_to_write_is_offered_no_tool_at_all(home: Path) -> None:
+    async with Played(home, say("ok")) as (api, host):
+        await host.run(own_tools=False)
+    assert "tools" not in api.requests[0].body

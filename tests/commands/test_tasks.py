@@ -21,11 +21,15 @@ async def status_of(world: World, task_id: str) -> tuple[str, str | None]:
 
 
 async def test_tasks_are_listed_active_paused_failed_completed(world: World) -> None:
-    await world.task("done-task", "landed?", status="completed", schedule_type="once", last_run=stamp(NOW))
-    await world.task("failed-task", "broken", status="failed", schedule_type="once")
+    await world.task(
+        "done-task", "landed?", status="completed", schedule_type="once", schedule_value="2026-03-15T09:00", last_run=stamp(NOW)
+    )  # fmt: skip
+    await world.task(
+        "failed-task", "broken", status="failed", schedule_type="once", schedule_value="2026-03-16T09:00"
+    )
     await world.task(
         "paused-task", "digest", status="paused", schedule_type="cron", schedule_value="0 8 * * *",
-        next_run=NOW + timedelta(hours=20),
+        next_run=NOW + timedelta(hours=20), zone="Asia/Tokyo", why_paused="failed 5 times in a row",
     )  # fmt: skip
     await world.task(
         "active-task", "Morning briefing with F1 standings and the weather in Bellevue",
@@ -37,26 +41,27 @@ async def test_tasks_are_listed_active_paused_failed_completed(world: World) -> 
         "----------------",
         "*Active*",
         "*1.* Morning briefing with F1 standings and the weather...",
-        "   Schedule: every 1h",
+        "   Schedule: every hour",
         "   Next: in 2h 15m | Last: 3m 42s ago",
         "   ID: active-t",
         "   Result: It rains.",
         "   Group: Family",
         "*Paused*",
         "*2.* digest [paused]",
-        "   Schedule: cron: 0 8 * * *",
+        "   Schedule: every day at 08:00 (Asia/Tokyo)",
         "   Next: n/a | Last: never",
         "   ID: paused-t",
+        "   Paused: failed 5 times in a row",
         "   Group: Family",
         "*Failed*",
         "*3.* broken [failed]",
-        "   Schedule: once",
+        "   Schedule: once, today at 09:00",
         "   Next: n/a | Last: never",
         "   ID: failed-t",
         "   Group: Family",
-        "*Completed*",
+        "*Done*",
         "*4.* landed? [done]",
-        "   Schedule: once",
+        "   Schedule: once, on Sunday 15 March at 09:00",
         "   Next: n/a | Last: 0s ago",
         "   ID: done-tas",
         "   Group: Family",
@@ -140,9 +145,32 @@ async def test_a_number_means_the_last_list_shown_in_that_chat(world: World) -> 
     assert (await world.say("/task pause 3")).startswith("Task not found: 3")
 
 
-@pytest.mark.parametrize("line", ["/task", "/task pause", "/task start 1234", "/task pause 1 2"])
+async def test_of_what_is_done_the_ten_newest_are_listed_and_the_rest_is_counted(world: World) -> None:
+    for n in range(14):
+        await world.task(
+            f"done-{n:02}", f"errand {n}", status="completed", schedule_type="once", last_run=stamp(NOW - timedelta(hours=n))
+        )  # fmt: skip
+    text = await world.say("/tasks")
+    assert [f"errand {n} " in text for n in range(14)] == [True] * 10 + [False] * 4
+    assert text.endswith("… and 4 more")
+
+
+async def test_a_long_list_is_cut_and_says_by_how_much(world: World) -> None:
+    for n in range(53):
+        await world.task(f"task-{n:02}", next_run=NOW + timedelta(minutes=n + 1))
+    text = await world.say("/tasks")
+    assert "*50.* " in text
+    assert "*51.* " not in text
+    assert text.endswith("… and 3 more")
+
+
+WRONG = ["/task", "/task pause", "/task start 1234", "/task pause 1 2", "/task show"]
+
+
+@pytest.mark.parametrize("line", WRONG)
 async def test_wrong_words_get_the_usage_line(world: World, line: str) -> None:
-    assert await world.say(line) == "Usage: /task pause|resume|delete <id>"
+    usage = "/task pause|resume|delete|run|show|runs <id>, /task add <when> <what>"
+    assert await world.say(line) == f"Usage: {usage}"
 
 
 async def test_a_task_with_an_unreadable_schedule_stays_paused(world: World) -> None:

@@ -78,11 +78,7 @@ def test_times_are_local_and_read_as_a_person_writes_them(moment: datetime, show
 
 
 def test_a_task_says_that_it_was_scheduled_and_nobody_asks_now() -> None:
-    task = Task(
-        id=TaskId("t"), folder=FAMILY.folder, chat_id=FAMILY.chat_id, prompt="Water <the> plants", schedule_type="once",
-        schedule_value="in 1m", status="active", created_at=NOW,
-    )  # fmt: skip
-    text = prompt.task_prompt(task, NOW, BERLIN)
+    text = prompt.task_prompt("Water <the> plants", NOW, BERLIN)
 
     assert text.startswith("[SCHEDULED TASK - due Nov 20, 2026, 10:00 AM (Europe/Berlin).")
     assert text.endswith("\n\nWater <the> plants")

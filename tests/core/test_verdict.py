@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoclaw.domain import ActionId, EventId, SessionId, Turn, TurnId
-from nanoclaw.verdict import OUTAGE_TEXT, Verdict, judge_end, judge_error, strip_internal
+from nanoclaw.verdict import OUTAGE_TEXT, Verdict, judge_end, judge_error, strip_internal, too_long
 from nanoclaw.wire import AgentError, TurnEnd
 from tests.sqlite.vault import FAMILY, NOW
 
@@ -134,3 +134,19 @@ def test_no_internal_word_is_ever_visible(given_pieces: list[str]) -> None:
     for word in words:
         assert (word.strip() in visible) == (word in shown) or word.strip() in "".join(shown)
     assert "nternal>" not in visible
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "detail", "long"),
+    [
+        ("session", "invalid_request_error", "HTTP 400: prompt is too long: 201000 tokens > 200000 maximum", True),
+        ("session", "request_too_large", "HTTP 413: Request exceeds the maximum size", True),
+        ("session", "invalid_request_error", "HTTP 400: This model's maximum context length is 32768 tokens", True),
+        ("session", "invalid_request_error", "HTTP 400: messages.3: roles must alternate", False),
+        ("fault", "KeyError", "the name is too long", False),
+    ],
+)
+def test_a_conversation_that_is_too_long_is_told_from_one_that_is_malformed(
+    kind: Any, cause: str, detail: str, long: bool
+) -> None:
+    assert too_long(AgentError(turn="t", kind=kind, cause=cause, detail=detail)) is long

@@ -1,4 +1,4 @@
-"""The whole service as a child process, between a played Telegram and a played Messages API that live in the test.
+"""The whole service as a child process, between played chat services and a played Messages API that live in the test.
 
     async with open_house() as house:
         await house.start()
@@ -31,7 +31,9 @@ from docker.errors import APIError
 from nanoclaw.runtimes.docker.engine import Engine
 from nanoclaw.testing.messages_api import Fault, MessagesApi, Model, Reply, say
 from nanoclaw.testing.scripts import Script
+from nanoclaw.testing.slack_api import SlackApi
 from nanoclaw.testing.telegram_api import Chat, Sent, TelegramApi, User
+from nanoclaw.testing.whatsapp_service import PlayedWhatsApp
 from tests.service.child import WITHIN_S, Service, alive
 from tests.service.records import Records
 from tests.service.surroundings import (
@@ -67,6 +69,9 @@ class House(Records):
     root: Path
     """The home folder."""
     tg: TelegramApi
+    slack: SlackApi
+    """Only in a house with Slack does anybody answer there; likewise with WhatsApp."""
+    whatsapp: PlayedWhatsApp
     api: MessagesApi
     environ: dict[str, str]
     """Of the service; what is changed here holds from the next start on."""
@@ -259,10 +264,12 @@ class House(Records):
             what=lambda: f"{sql}: {self.value(sql, *parameters)}",
         )
 
-    async def until(self, fits: Callable[[], object], *, what: Callable[[], str] = str) -> None:
+    async def until(
+        self, fits: Callable[[], object], *, what: Callable[[], str] = str, within_s: float = WITHIN_S
+    ) -> None:
         """Waits for something that nobody announces: a row, a process, a file."""
         try:
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(within_s):
                 while not fits():
                     await asyncio.sleep(_LOOK_AGAIN_S)
         except TimeoutError:
@@ -297,6 +304,8 @@ class House(Records):
     def story(self) -> str:
         """Everything for a failure's report."""
         said = [f"{sent.chat_id}: {sent.text[:300]}" for sent in self.tg.sent[-12:]]
+        said += [f"{sent.channel}: {sent.text[:300]}" for sent in self.slack.sent[-12:]]
+        said += [f"{chat}: {text[:300]}" for chat, text in self.whatsapp.texts[-12:]]
         service = self.past[-1].story() if self.past else "no service was started"
         return "\n".join([*said, f"problems: {self.api.problems}", service])
 
@@ -343,6 +352,8 @@ async def open_house(
     model: Model = lambda _: say("Yes."),
     offline: bool = False,
     telegram: bool = True,
+    slack: bool = False,
+    whatsapp: bool = False,
     clock: bool = False,
     root: Path | None = None,
     username: str = "andy_bot",
@@ -358,18 +369,26 @@ async def open_house(
         home.mkdir(mode=0o700, exist_ok=True)
         tg = await stack.enter_async_context(TelegramApi(token=BOT_TOKEN, username=username))
         api = await stack.enter_async_context(MessagesApi(model=model))
+        played_slack, played_whatsapp = SlackApi(ack_timeout_s=5.0), PlayedWhatsApp(folder / "wa.sock")
         names: dict[str, str] = {}
+        if slack:
+            names |= await _open_slack(stack, played_slack)
+        if whatsapp:
+            names |= await _open_whatsapp(stack, played_whatsapp, home)
         if telegram:
             names |= {"TELEGRAM_BOT_TOKEN": tg.token, "TELEGRAM_BASE_URL": tg.base_url}
         if not offline:
             names |= {"ANTHROPIC_API_KEY": API_KEY, "ANTHROPIC_BASE_URL": api.url}
         if clock:
             names["NANOCLAW_TEST_CLOCK"] = str(folder / "clock")
-        write_settings(home, SHORT_WAITS, chosen[-1], settings or {})
+        on: Toml = {"whatsapp": {"enabled": whatsapp}}
+        write_settings(home, SHORT_WAITS, on, chosen[-1], settings or {})
         ada = tg.user(7, "Ada")
         house = House(
             root=home,
             tg=tg,
+            slack=played_slack,
+            whatsapp=played_whatsapp,
             api=api,
             environ=environment(folder, **names),
             ada=ada,
@@ -381,6 +400,26 @@ async def open_house(
         except BaseException as error:
             error.add_note(house.story())
             raise
+
+
+async def _open_slack(stack: AsyncExitStack, slack: SlackApi) -> dict[str, str]:
+    """It is there; what the service has to know of it."""
+    await stack.enter_async_context(slack)
+    return {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "SLACK_BASE_URL": slack.base_url,
+    }
+
+
+async def _open_whatsapp(stack: AsyncExitStack, whatsapp: PlayedWhatsApp, home: Path) -> dict[str, str]:
+    """It is there, and the account was linked long ago; what the service has to know of it."""
+    session = home / "data" / "whatsapp" / "session.db"
+    session.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    whatsapp.was_linked(session)
+    await whatsapp.start()
+    stack.push_async_callback(whatsapp.stop)
+    return {"NANOCLAW_TEST_WHATSAPP": str(whatsapp.place)}
 
 
 @asynccontextmanager

@@ -32,6 +32,8 @@ SHORT_WAITS: Final[Toml] = {
         "group_per_min": 60_000,
         "refused_retry_s": 0.1,
     },
+    "slack": {"chat_per_min": 60_000, "ping_interval_s": 5.0, "refused_retry_s": 0.1},
+    "whatsapp": {"own_number": True, "per_min": 6000, "restart_delays_s": [0.05, 0.1]},
     "tasks": {"min_interval_s": 1},
     "asks": {"max_held": 0},  # what is asked in between would be taken for an answer; test_asks.py asks
     "alerts": {"check_s": 3600},  # likewise

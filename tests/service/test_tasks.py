@@ -24,9 +24,17 @@ async def shared(runtime: str) -> AsyncIterator[House]:
 WATER = "⏰ Reminder: drink some water"
 
 
+def is_water(text: str) -> bool:
+    """The reminder to drink, perhaps below a line that says how late it is; the list of tasks quotes it, too."""
+    return text.endswith(WATER) and len(text.splitlines()) <= 2
+
+
+def waters(house: House) -> int:
+    return sum(is_water(text) for text in house.texts())
+
+
 async def water_came(house: House, times: int) -> None:
-    """Waits for the reminder to drink; the list of tasks quotes it, so the whole text counts."""
-    await house.tg.wait_sent(lambda sent: sent.text == WATER, count=times)
+    await house.tg.wait_sent(lambda sent: is_water(sent.text), count=times)
 
 
 async def number_of(house: House, task: str) -> str:
@@ -70,11 +78,11 @@ async def test_an_interval_task_comes_each_time_and_once_for_all_that_was_missed
     await water_came(house, 3)
 
     listed = await house.ask("/tasks")
-    assert "Schedule: every 1h" in listed
+    assert "Schedule: every hour" in listed
     assert "Next: in " in listed
     house.turn_clock(11 * HOUR)
     await water_came(house, 4)
-    assert house.texts().count(WATER) == 4
+    assert waters(house) == 4
 
 
 async def test_a_paused_task_stays_silent_until_it_is_resumed(house: House) -> None:
@@ -82,12 +90,12 @@ async def test_a_paused_task_stays_silent_until_it_is_resumed(house: House) -> N
     water = await number_of(house, "drink some water")
     assert 'Paused: "' in await house.ask(f"/task pause {water}")
     assert "already paused" in await house.ask(f"/task pause {water}")
-    so_far = house.texts().count(WATER)
+    so_far = waters(house)
 
     house.turn_clock(32 * HOUR)
     await house.heard("Reminder: call Bob")
     await house.until_value(0, "SELECT count(*) FROM occurrences WHERE state = 'running'")
-    assert house.texts().count(WATER) == so_far
+    assert waters(house) == so_far
 
     water = await number_of(house, "drink some water")
     assert 'Resumed: "' in await house.ask(f"/task resume {water}")

@@ -8,7 +8,7 @@ CREATE TABLE attempts(occurrence_id TEXT NOT NULL REFERENCES occurrences(id)ON D
 
 CREATE TABLE chats(jid TEXT PRIMARY KEY, name TEXT, last_message_time TEXT, channel TEXT, is_group INTEGER DEFAULT 0);
 
-CREATE TABLE compactions(id INTEGER PRIMARY KEY AUTOINCREMENT, group_folder TEXT NOT NULL, old_session TEXT NOT NULL, new_session TEXT, reason TEXT NOT NULL, archive TEXT, messages INTEGER NOT NULL DEFAULT 0, tokens INTEGER, created_at TEXT NOT NULL);
+CREATE TABLE compactions(id INTEGER PRIMARY KEY AUTOINCREMENT, group_folder TEXT NOT NULL, old_session TEXT NOT NULL, new_session TEXT, reason TEXT NOT NULL CHECK(reason IN('asked', 'full', 'too_long')), archive TEXT, messages INTEGER NOT NULL DEFAULT 0, tokens INTEGER, created_at TEXT NOT NULL, turn_id TEXT NOT NULL UNIQUE, focus TEXT NOT NULL DEFAULT '', upto INTEGER, keep_from INTEGER, for_turn TEXT);
 
 CREATE TABLE event_log(id TEXT PRIMARY KEY, timestamp DATETIME DEFAULT CURRENT_TIMESTAMP, source TEXT NOT NULL, source_id TEXT, raw_content TEXT, summary TEXT, chat_jid TEXT, parent TEXT, disposition TEXT);
 
@@ -40,7 +40,7 @@ CREATE TABLE scheduled_tasks(id TEXT PRIMARY KEY, group_folder TEXT NOT NULL, ch
 
 CREATE TABLE schema_migrations(component TEXT NOT NULL, number INTEGER NOT NULL, checksum TEXT NOT NULL, applied_at TEXT NOT NULL, PRIMARY KEY(component, number))WITHOUT ROWID;
 
-CREATE TABLE sessions(group_folder TEXT PRIMARY KEY, session_id TEXT NOT NULL, refusals INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE sessions(group_folder TEXT PRIMARY KEY, session_id TEXT NOT NULL, refusals INTEGER NOT NULL DEFAULT 0, tokens INTEGER);
 
 CREATE TABLE task_run_logs(id INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL REFERENCES scheduled_tasks(id)ON DELETE CASCADE, run_at TEXT NOT NULL, duration_ms INTEGER NOT NULL, status TEXT NOT NULL, result TEXT, error TEXT);
 
@@ -71,6 +71,8 @@ CREATE INDEX idx_asks_chat ON asks(chat_jid, kind);
 CREATE INDEX idx_asks_open ON asks(expires_at)WHERE state = 'open';
 
 CREATE INDEX idx_chats_last ON chats(last_message_time);
+
+CREATE INDEX idx_compactions_for ON compactions(for_turn)WHERE for_turn IS NOT NULL;
 
 CREATE INDEX idx_compactions_group ON compactions(group_folder, created_at);
 
@@ -123,6 +125,8 @@ CREATE INDEX idx_transcript_session ON transcript(session_id, id);
 CREATE INDEX idx_transcript_turn ON transcript(turn_id, id);
 
 CREATE INDEX idx_turn_messages_seq ON turn_messages(seq);
+
+CREATE INDEX idx_turns_group ON turns(group_folder, started_at);
 
 CREATE UNIQUE INDEX idx_turns_one_a_group ON turns(group_folder)WHERE state = 'running';
 

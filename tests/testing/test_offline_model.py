@@ -245,6 +245,67 @@ def test_the_briefing_has_the_owners_date_and_owns_up_to_its_gaps() -> None:
     assert "could not list the tasks: down" in Agent(list_tasks=("down", True)).ask("morning briefing")
 
 
+FACTS = """Today is Saturday, 21 November 2026, 07:00 (Europe/Zurich).
+Still due today:
+- 18:00 call mum
+In the last 24 hours:
+- Failed: News digest (Fri 08:00): the model did not answer
+Open: nothing."""
+WORKFLOW = f"""[SCHEDULED TASK - due Nov 21, 2026, 7:00 AM (Europe/Zurich). Why [again]: it was late.]
+
+Workflow morning-briefing.
+Topics: weather, F1 standings.
+
+Write the morning briefing.
+
+<facts>
+{escape(FACTS)}
+</facts>"""
+
+
+def test_a_due_morning_briefing_tells_the_day_from_the_tools() -> None:
+    agent = Agent(tools=(*TOOLS, "inspect"), list_tasks="1 task", inspect=FACTS)
+    answer = agent.run(WORKFLOW)
+    assert agent.calls == [("list_tasks", {}), ("inspect", {"what": "today"})]
+    assert answer.splitlines() == [
+        "Good morning! Today is Saturday, 21 November 2026.",
+        "",
+        *FACTS.splitlines()[1:],
+        "",
+        "Scheduled:",
+        "1 task",
+        "",
+        "Not in here: weather, F1 standings. They need a real model with web search; the offline model does not make them up.",
+    ]
+
+
+def test_without_the_tool_the_briefing_takes_what_stands_in_the_prompt() -> None:
+    agent = Agent(list_tasks="1 task")
+    assert "Failed: News digest (Fri 08:00)" in agent.run(WORKFLOW)
+    assert agent.calls == [("list_tasks", {})]
+
+
+def test_a_tool_that_fails_leaves_the_rest_of_the_briefing() -> None:
+    answer = Agent(tools=(*TOOLS, "inspect"), list_tasks="1 task", inspect=("down", True)).ask("briefing")
+    assert "Saturday, 21 November 2026" in answer
+    assert "1 task" in answer
+
+
+def test_the_day_is_that_of_the_tasks_own_zone() -> None:
+    answer = Agent(list_tasks="none").run(
+        WORKFLOW.partition("\n<facts>")[0].replace("Europe/Zurich", "America/New_York")
+    )
+    assert "Today is Friday, 20 November 2026" in answer
+
+
+def test_another_workflow_is_not_passed_off_as_done() -> None:
+    answer = Agent().run("[SCHEDULED TASK]\n\nWorkflow weekly-planning.\n\nPlan the week.\n")
+    assert answer.startswith(
+        "⏰ The workflow weekly-planning is due, but I am the offline model and cannot carry it out."
+    )
+    assert "Plan the week" not in answer
+
+
 @pytest.mark.parametrize(
     "said", ["who are you?", "help", "hello", "hey", "Good morning Andy!", "what is love", "?"]
 )

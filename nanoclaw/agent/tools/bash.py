@@ -14,10 +14,11 @@ from nanoclaw.agent.limits import Limits
 from nanoclaw.agent.tools import processes
 from nanoclaw.agent.tools.errors import ToolError
 from nanoclaw.agent.tools.output import Output
-from nanoclaw.agent.tools.tool import Param, Tool
+from nanoclaw.agent.tools.tool import Param, ScriptEnd, Tool
 
 TIMEOUT_S = 120
 MAX_TIMEOUT_S = 600
+SCRIPT_ERRORS_BYTES = 4000
 NOTES_BYTES = 1000
 """Kept back of the cap on any tool's output, so that the notes at the end survive."""
 _OURS = ("NANOCLAW_", "ANTHROPIC_", "PYTHON", "BASH")
@@ -55,6 +56,7 @@ def bash_tool(folder: str, environment: Mapping[str, str], limits: Limits) -> To
         read_only=False,
         run=shell.run,
         end_turn=shell.end,
+        script=shell.script,
     )
 
 
@@ -73,14 +75,11 @@ class Shell:
     async def run(self, given: dict[str, Any]) -> str:
         """What the command printed, and how it ended. Raises ToolError if it did not end in time."""
         command, limit_s = _checked(given["command"]), given.get("timeout_s", TIMEOUT_S)
-        if self._not_ours is None:
-            processes.adopt_orphans(on=True)
-            self._not_ours = processes.children()
-        output, theirs = await Output.open(self._limits.tool_output_bytes - NOTES_BYTES)
-        self._outputs.append(output)
+        self._watch()
+        output, theirs = await self._pipe(self._limits.tool_output_bytes - NOTES_BYTES)
         try:
             async with asyncio.timeout(limit_s):
-                code = await self._execute(command, theirs)
+                code = await self._execute(command, theirs, theirs)
         except TimeoutError:
             await asyncio.shield(self.end())
             note = f"stopped after {limit_s} s, together with all that bash still ran in this turn"
@@ -91,7 +90,36 @@ class Shell:
         output.take_rest()
         return _with_note(output.text(), _ended(code) + self._left_running())
 
-    async def _execute(self, command: str, output: int) -> int:
+    async def script(self, script: str) -> ScriptEnd:
+        """A task's script, whatever comes of it. Raises ToolError if it is no text that can be run."""
+        command = _checked(script)
+        self._watch()
+        output, out = await self._pipe(self._limits.script_output_bytes)
+        errors, err = await self._pipe(SCRIPT_ERRORS_BYTES)
+        code = None
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.script_s):
+                    code = await self._execute(command, out, err)
+        finally:
+            if code is None:
+                await asyncio.shield(self.end())
+        output.take_rest()
+        errors.take_rest()
+        return ScriptEnd(code=code, output=output.text(), errors=errors.text())
+
+    def _watch(self) -> None:
+        """From a turn's first command on: what is left running can be told from what was there before."""
+        if self._not_ours is None:
+            processes.adopt_orphans(on=True)
+            self._not_ours = processes.children()
+
+    async def _pipe(self, limit_bytes: int) -> tuple[Output, int]:
+        output, theirs = await Output.open(limit_bytes)
+        self._outputs.append(output)
+        return output, theirs
+
+    async def _execute(self, command: str, output: int, errors: int) -> int:
         try:
             self._child = await asyncio.create_subprocess_exec(
                 *("/bin/bash", "--noprofile", "--norc", "-c", command),
@@ -99,11 +127,12 @@ class Shell:
                 env=self._environment,
                 stdin=DEVNULL,
                 stdout=output,
-                stderr=output,
+                stderr=errors,
                 start_new_session=True,
             )
         finally:
-            os.close(output)
+            for pipe in {output, errors}:
+                os.close(pipe)
         return await self._child.wait()
 
     def _left_running(self) -> str:

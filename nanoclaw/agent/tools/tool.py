@@ -27,6 +27,16 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptEnd:
+    """How a script ended, and what it printed."""
+
+    code: int | None
+    """None: not in time."""
+    output: str
+    errors: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """A tool of the agent's own. `run` takes checked input, returns text, and raises ToolError."""
 
@@ -38,6 +48,8 @@ class Tool:
     run: Callable[[dict[str, Any]], Awaitable[str]]
     end_turn: Callable[[], Awaitable[bool]] | None = None
     """Called when a turn is over, however it ended. False: something that the tool began may still go on."""
+    script: Callable[[str], Awaitable[ScriptEnd]] | None = None
+    """Of the shell: runs a task's script, its output and its errors apart."""
 
     def offer(self) -> dict[str, Any]:
         """The tool as the Messages API wants it described."""

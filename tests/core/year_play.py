@@ -1,0 +1,313 @@
+"""A year in the life of the service: tasks of all kinds, a person who pauses and deletes them, restarts, outages.
+
+The store and the scheduler are the real ones. The clock jumps from one moment at which something happens to the next.
+"""
+
+import heapq
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from nanoclaw import schedule, tasks
+from nanoclaw.domain import ChatId, Folder, Group, OutboxEntry, Task, TaskId, Turn
+from nanoclaw.scheduler import Scheduler
+from nanoclaw.sqlite.store import Store
+from nanoclaw.stores import Ending
+from nanoclaw.testing.clock import FixedClock
+from tests.core.year_check import Told
+
+START = datetime(2027, 1, 1, tzinfo=UTC)
+END = datetime(2028, 1, 1, tzinfo=UTC)
+AFTERWARDS = timedelta(days=3)
+"""After the year the last runs come to their end."""
+ZONES = (
+    "Europe/Berlin", "America/New_York", "America/St_Johns", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe",
+)  # fmt: skip
+OWNERS = ZoneInfo("Europe/Berlin")
+HALF = timedelta(seconds=30)
+"""Nothing is due at half a minute: what people do then never coincides with a due time."""
+MOMENT = timedelta(seconds=1)
+GROUPS = [
+    Group(
+        chat_id=ChatId(f"local:{n}"), name=f"Group {n}", folder=Folder(f"group_{n}"), trigger="@Andy", requires_trigger=False,
+        is_main=n == 0, added_at=START,
+    )
+    for n in range(8)
+]  # fmt: skip
+# Fixed times in and around the hours that the zones skip and double; some that follow the clock there.
+_WEEKLY = ("30 2 * * 0", "0 7 * * 1", "30 1 * * 0", "0 0 * * 5", "15 0 * * 0", "45 23 * * 6", "0 3 * * 7", "59 1 * * 0")
+_FOLLOWING = ("*/30 2 * * 0", "30 */8 * * 0", "*/20 0 * * 5", "*/45 1 * * 0")
+_RARE = ("30 2 28 3 *", "0 9 1 * *", "5 4 13 * 5", "0 12 31 * *", "30 2 1,15 * *", "0 0 29 2 *", "15 2 * 3,11 0")
+_DAILY = ("30 2 * * *", "0 7 * * *", "30 1 * * *", "0 0 * * *")
+_STEPS_MIN = (1440, 2880, 4320, 10_080, 7 * 24 * 60 + 17, 20_160, 30_001)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """What happens at a moment: somebody does something, or an agent comes to its end."""
+
+    what: str
+    about: Any = None
+
+
+class Year:
+    """Plays it; what was done is in `told` and `up` afterwards, what came of it in the database at `path`."""
+
+    def __init__(self, folder: Path, seed: int, *, size: int = 200) -> None:
+        self.path = folder / "messages.db"
+        self.told: list[Told] = []
+        self.up: list[tuple[datetime, datetime]] = []
+        self.runs = 0
+        self.twice: list[str] = []
+        """Turns that could be ended a second time."""
+        self.paused_itself = 0
+        """Times that a task was paused for its failures."""
+        self._random = random.Random(seed)  # noqa: S311 - a test's dice
+        self._clock = FixedClock(START)
+        self._order = count()
+        self._agenda: list[tuple[datetime, int, Happening]] = []
+        self._known: set[str] = set()
+        self._woken: set[ChatId] = set()
+        self._size = size
+        self._cursed: dict[str, tuple[datetime, datetime]] = {}
+        self._outages: list[tuple[datetime, datetime]] = []
+
+    async def play(self) -> None:
+        self._plan()
+        await self._open()
+        await self._change(lambda tx: [tx.add_group(group) for group in GROUPS])
+        while self._clock.now() < END + AFTERWARDS:
+            due = await self._store.tasks.next_due()
+            ahead = self._agenda[0][0] if self._agenda else END + AFTERWARDS
+            moment = min(due or ahead, ahead)
+            self._go_to(moment)
+            if due and due <= self._clock.now():
+                await self._scheduler.tick()
+            while self._agenda and self._agenda[0][0] <= self._clock.now():
+                await self._happen(heapq.heappop(self._agenda)[2])
+            await self._look()
+        await self._close()
+
+    def _go_to(self, moment: datetime) -> None:
+        self._clock.advance(max(0.0, (moment - self._clock.now()).total_seconds()))
+
+    # --- what is going to happen -----------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        dice = self._random
+        for n in range(self._size):
+            early = dice.random() < 0.7
+            day = 0 if early else dice.randrange(300)
+            self._at(START + timedelta(days=day, minutes=dice.randrange(600)), "add", n)
+        for _ in range(self._size // 3):
+            self._at(self._sometime() + HALF, "pause", dice.randrange(self._size))
+        for _ in range(self._size // 12):
+            self._at(self._sometime() + HALF, "delete", dice.randrange(self._size))
+        for _ in range(40):
+            self._at(self._sometime() + HALF, "stop", timedelta(minutes=dice.choice([0, 0, 1, 30, 400, 3000, 9000])))
+        # Around the clock changes, too, when a time is skipped or doubled while nobody is there.
+        for month, day in ((3, 14), (3, 28), (4, 4), (10, 31), (11, 7)):
+            self._at(datetime(2027, month, day, tzinfo=UTC) - HALF, "stop", timedelta(hours=dice.choice([1, 8, 30])))
+        for _ in range(25):
+            start = self._sometime()
+            self._outages.append((start, start + timedelta(minutes=dice.choice([5, 60, 900]))))
+
+    def _sometime(self) -> datetime:
+        return START + timedelta(minutes=self._random.randrange(366 * 24 * 60 - 3 * 24 * 60))
+
+    def _at(self, moment: datetime, what: str, about: Any = None) -> None:
+        heapq.heappush(self._agenda, (moment, next(self._order), Happening(what, about)))
+
+    async def _happen(self, happening: Happening) -> None:
+        acts = {"add": self._add, "pause": self._pause, "resume": self._resume, "delete": self._delete, "stop": self._stop,
+                "end": self._end}  # fmt: skip
+        await acts[happening.what](happening.about)
+
+    # --- the service -----------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        """As at a start: whatever is found goes on."""
+        self._began = self._clock.now()
+        self._known.clear()
+        rules = tasks.TaskRules(zone=OWNERS)
+        self._store = Store(self.path, backups=self.path.parent, clock=self._clock, task_rules=rules)
+        await self._store.__aenter__()
+        await self._store.recover()
+        self._scheduler = Scheduler(
+            store=self._store.tasks, clock=self._clock, wake=self._woken.add, look=_nothing, kinds={}, housekeeping=_nothing,
+            housekeeping_interval_s=3600.0,
+        )  # fmt: skip
+        await self._scheduler.start()
+        self._woken.update(await self._store.turns.waiting_chats())
+
+    async def _close(self) -> None:
+        self.up.append((self._began, self._clock.now()))
+        await self._scheduler.stop()
+        await self._store.__aexit__(None, None, None)
+
+    async def _stop(self, away: timedelta) -> None:
+        """The agents that are at work are lost, and what is to be done meanwhile is done later."""
+        await self._close()
+        back = self._clock.now() + away
+        kept = [one for one in self._agenda if one[2].what != "end"]
+        self._agenda = [(max(moment, back + MOMENT), n, what) for moment, n, what in kept]
+        heapq.heapify(self._agenda)
+        self._go_to(back)
+        await self._open()
+
+    async def _change(self, work: Any) -> Any:
+        return await self._store.change(work)
+
+    # --- the person ------------------------------------------------------------------------------------------
+
+    async def _add(self, n: int) -> None:
+        dice, now = self._random, self._clock.now().replace(second=0, microsecond=0)  # intervals: due at whole minutes
+        zone = dice.choice(ZONES)
+        kind, value = self._schedule(zone, now)
+        group, name = GROUPS[n % len(GROUPS)], TaskId(f"task-{n:03}")
+        catch_up = dice.choice(["once", "once", "skip", "all"])
+        stored = f"{value}m" if kind == "interval" else value
+        due = schedule.first_run(kind, stored, now, ZoneInfo(zone), min_interval_s=60)  # type: ignore[arg-type]
+        task = Task(
+            id=name, folder=group.folder, chat_id=group.chat_id, prompt=name, created_at=now, status="active", next_run=due,
+            schedule_type=kind, schedule_value=stored, zone=zone, catch_up=catch_up,  # type: ignore[arg-type]
+        )  # fmt: skip
+        await self._change(lambda tx: tx.add_task(task))
+        await self._scheduler.tick()
+        self.told.append(Told(id=name, kind=kind, value=value, zone=zone, catch_up=catch_up, created=now))
+        if dice.random() < 0.1:
+            start = self._sometime()
+            self._cursed[name] = (start, start + timedelta(days=90))
+
+    def _schedule(self, zone: str, now: datetime) -> tuple[str, str]:
+        dice = self._random
+        kind = dice.choices(["once", "weekly", "rare", "daily", "following", "interval"], [80, 60, 35, 3, 8, 14])[0]
+        if kind == "once":
+            local = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+            wall = local.replace(hour=dice.randrange(4), minute=dice.choice([0, 15, 30, 45])) + timedelta(
+                days=dice.choice([1, 7, dice.randrange(1, 300), dice.randrange(1, 300)])
+            )
+            changes = _changes(zone, now)
+            if changes and dice.random() < 0.4:
+                wall = wall.replace(month=(day := dice.choice(changes)).month, day=day.day)
+            return "once", f"{wall:%Y-%m-%dT%H:%M}"
+        if kind == "interval":
+            return "interval", str(dice.choice(_STEPS_MIN))
+        return "cron", dice.choice(
+            {"weekly": _WEEKLY, "rare": _RARE[:-2] + _RARE[-1:], "daily": _DAILY, "following": _FOLLOWING}[kind]
+        )
+
+    def _one(self, n: int) -> Told | None:
+        name = f"task-{n:03}"
+        return next((told for told in self.told if told.id == name and not told.deleted), None)
+
+    async def _task(self, told: Told) -> Task | None:
+        found = await self._change(lambda tx: tx.find_task(told.id))
+        return found if isinstance(found, Task) else None
+
+    async def _pause(self, n: int) -> None:
+        told = self._one(n)
+        task = await self._task(told) if told else None
+        if told and task and task.status == "active":
+            await self._change(lambda tx: tx.set_task(task.id, status="paused", next_run=task.next_run))
+            self._paused(told)
+        await self._scheduler.tick()
+
+    def _paused(self, told: Told) -> None:
+        now = self._clock.now()
+        told.pauses.append((now, None))
+        for_minutes = self._random.choice([3, 600, 9000, 50_000])
+        self._at(now.replace(second=0, microsecond=0) + timedelta(minutes=for_minutes) + HALF, "resume", told)
+
+    async def _resume(self, told: Told) -> None:
+        task, now = await self._task(told), self._clock.now()
+        due = tasks.after_pause(task, now, OWNERS) if task and task.status == "paused" else None
+        if task and due:
+            await self._change(lambda tx: tx.set_task(task.id, status="active", next_run=due))
+            told.pauses[-1] = (told.pauses[-1][0], now)
+        await self._scheduler.tick()
+
+    async def _delete(self, n: int) -> None:
+        if told := self._one(n):
+            await self._change(lambda tx: tx.delete_task(TaskId(told.id)))
+            told.deleted = self._clock.now()
+        await self._scheduler.tick()
+
+    # --- the agents ------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Every turn that waits gets an agent, which will come to its end some time."""
+        while self._woken:
+            chat_id = self._woken.pop()
+            for turn in await self._store.turns.waiting(chat_id):
+                if turn.id not in self._known:
+                    self._known.add(turn.id)
+                    self._at(self._end_of(self._clock.now()), "end", turn)
+                    await self._interfere(turn)
+
+    async def _interfere(self, turn: Turn) -> None:
+        """Now and then somebody pauses or deletes a task that is at work."""
+        what = self._random.choices(["pause", "delete", ""], [10, 3, 987])[0]
+        occasion = await self._store.tasks.occasion(turn) if what else None
+        if occasion and occasion.task:
+            half = self._clock.now().replace(second=0, microsecond=0) + HALF
+            soon = half if half > self._clock.now() else half + timedelta(minutes=1)
+            self._at(soon, what, int(occasion.task.id.removeprefix("task-")))
+
+    def _end_of(self, now: datetime) -> datetime:
+        for start, end in self._outages:
+            if start <= now < end:
+                now = end
+        slow = self._random.random() < 0.04
+        return now + timedelta(seconds=self._random.randrange(3600, 40_000) if slow else self._random.randrange(5, 90))
+
+    async def _end(self, turn: Turn) -> None:
+        occasion = await self._store.tasks.occasion(turn)
+        if occasion is None or occasion.task is None or await self._store.turns.cancelled([turn.id]):
+            return
+        now, task = self._clock.now(), occasion.task
+        cursed = self._cursed.get(task.id, (END, END))
+        failed = cursed[0] <= now < cursed[1] or (self._random.random() < 0.06 and now < END)
+        entry = OutboxEntry(
+            key=f"occurrence:{turn.occurrence_id}", chat_id=turn.chat_id, occurrence_id=turn.occurrence_id, turn_id=turn.id,
+            text=f"result of {task.id} {occasion.due:%Y-%m-%dT%H:%M}",
+        )  # fmt: skip
+        ending = Ending(
+            state="failed" if failed else "answered", reason="bad luck" if failed else "", entry=None if failed else entry,
+            failed=failed,
+        )  # fmt: skip
+        if await self._store.turns.end(turn, ending, now, frame=None):
+            self.runs += 1
+        if self._random.random() < 0.1 and await self._store.turns.end(turn, ending, now, frame=None):
+            self.twice.append(turn.id)
+        if failed:
+            again = await self._task(told) if (told := self._told(task.id)) else None
+            if told and again and again.status == "paused" and again.why_paused and not self._is_paused(told):
+                self.paused_itself += 1
+                self._paused(told)
+
+    def _told(self, task_id: str) -> Told | None:
+        return next((told for told in self.told if told.id == task_id and not told.deleted), None)
+
+    @staticmethod
+    def _is_paused(told: Told) -> bool:
+        return bool(told.pauses) and told.pauses[-1][1] is None
+
+
+async def _nothing() -> None:
+    return
+
+
+def _changes(zone: str, now: datetime) -> Sequence[datetime]:
+    """The days after now on which the clocks there are changed."""
+    days = [now + timedelta(days=n) for n in range((END - now).days - 1)]
+    place = ZoneInfo(zone)
+    return [
+        one.astimezone(place) for one, next_ in zip(days, days[1:], strict=False)
+        if one.astimezone(place).utcoffset() != next_.astimezone(place).utcoffset()
+    ]  # fmt: skip
