@@ -56,6 +56,8 @@ class CompactionSettings:
     zone: ZoneInfo
     limit_tokens: int
     """A conversation that the model finds longer is made shorter by itself."""
+    model_sums_up: bool = True
+    """False for the offline model: nothing is planned, and `/compact` is told why not."""
 
 
 class Compactor:
@@ -80,6 +82,8 @@ class Compactor:
 
     async def after(self, group: Group, turn: Turn) -> None:
         """A turn has ended: plans a compaction if the conversation is full."""
+        if not self._settings.model_sums_up:
+            return
         tokens = await self._store.tokens(group.folder) if turn.kind != "compaction" else None
         if tokens is None or tokens < self._settings.limit_tokens:
             return
@@ -88,7 +92,7 @@ class Compactor:
 
     async def rescue(self, group: Group, turn: Turn) -> bool:
         """The model finds the conversation of this turn too long: whether the turn is worth another try afterwards."""
-        if turn.kind == "compaction":
+        if turn.kind == "compaction" or not self._settings.model_sums_up:
             return False
         return await self._store.begin(group, "too_long", self._clock.now(), for_turn=turn.id)
 
@@ -96,6 +100,8 @@ class Compactor:
 
     async def prepare(self, group: Group, turn: Turn) -> list[Block] | str:
         """What the summary is made of, once all of it is in the archive; or why that cannot be."""
+        if not self._settings.model_sums_up:
+            return "the offline model is no AI and cannot sum it up"
         compaction = await self._store.of(turn.id)
         if compaction is None:
             return "it is not known any more what was to be made shorter"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +21,7 @@ _QUOTED = re.compile(r'\n  <quoted_message from="([^"]*)">(.*?)</quoted_message>
 _FILE = re.compile(r"\n  <attachment([^>]*?) />")
 _DOCUMENT = re.compile(r"\n  <document([^>]*)>\n(.*?)\n  </document>", re.DOTALL)
 _FACT = re.compile(r'(name|kind|path)="([^"]*)"')
-_INPUT_CHARS, _RESULT_CHARS, _EXCERPT_CHARS = 400, 800, 240
+_INPUT_CHARS, _RESULT_CHARS, _EXCERPT_CHARS, _SLUG_CHARS = 400, 800, 240, 40
 _CUTS: tuple[int | None, ...] = (None, 8000, 2000, 600)
 """A conversation that is too long for a summary has its longest messages cut like this, one after the other."""
 
@@ -64,8 +65,11 @@ def messages_in(said: Iterable[Said]) -> int:
 def slug(said: Sequence[Said]) -> str:
     """A few words of how it began, for a file's name."""
     first = next((each.text for each in said if each.kind == "message"), "")
-    plain = re.sub(r"[^a-z0-9]+", "-", first.lower().encode("ascii", "ignore").decode()).strip("-")
-    return plain[:40].rpartition("-")[0] if len(plain) > 40 else plain or "conversation"
+    letters = unicodedata.normalize("NFKD", first.lower()).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^a-z0-9]+", "-", letters).strip("-")
+    if len(plain) > _SLUG_CHARS:
+        plain = plain[:_SLUG_CHARS].rpartition("-")[0] or plain[:_SLUG_CHARS]
+    return plain or "conversation"
 
 
 def archive(said: Sequence[Said], *, title: str, zone: ZoneInfo) -> str:

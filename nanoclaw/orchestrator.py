@@ -500,7 +500,7 @@ class Orchestrator:
         return started
 
     async def _next_compaction(self, group: Group, turn: Turn, run: AgentRun) -> Started | None:
-        content = await self._compactor.prepare(group, turn) if self._compactor else "this is switched off"
+        content = await self._compactor.prepare(group, turn) if self._compactor else "nobody can"
         if isinstance(content, str):
             failed = verdict.Verdict(state="failed", reason=content)
             await self._end(group, turn, failed, run=run, n=None)
@@ -584,7 +584,8 @@ class Orchestrator:
         n, word = ended
         if isinstance(word, AgentError):
             if verdict.too_long(word) and self._compactor and await self._compactor.rescue(group, turn):
-                await self._put_off(turn, "the conversation is too long", fault=False, empty=False, frame=(run.id, n))
+                why = "the conversation is too long"
+                await self._put_off(turn, why, fault=False, empty=False, frame=(run.id, n))
                 await run.acknowledge(n)
                 return Served(what="retry", run_lives=run.dead is None), "too long"
             judged = verdict.judge_error(word)

@@ -160,7 +160,9 @@ class Room:
 
     def remove(self, relative: str) -> None:
         """Deletes a file, or a link itself; nothing if there is none. A folder is refused."""
-        with _named(relative), contextlib.suppress(FileNotFoundError), self._parent(relative) as (folder, name):
+        with _named(relative), contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.suppress(FileNotFoundError))
+            folder, name = stack.enter_context(self._parent(relative))
             os.unlink(name, dir_fd=folder)
             os.fsync(folder)
 

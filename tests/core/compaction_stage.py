@@ -37,6 +37,7 @@ class Parlour:
 
     vault: Vault
     root: Path
+    model_sums_up: bool = True
     orchestrator: Orchestrator = field(init=False)
     agents: list[Puppet] = field(default_factory=list)
     runs: list[AgentRun] = field(default_factory=list)
@@ -77,7 +78,7 @@ class Parlour:
             compactor=Compactor(
                 store=vault.store.compactions, turns=vault.store.turns, clock=vault.clock,
                 room_of=lambda folder: Room(self.root / "groups" / folder),
-                settings=CompactionSettings(assistant_name="Andy", zone=zone, limit_tokens=LIMIT),
+                settings=CompactionSettings(assistant_name="Andy", zone=zone, limit_tokens=LIMIT, model_sums_up=self.model_sums_up),
             ),
         )  # fmt: skip
         self.orchestrator.start()
@@ -178,12 +179,12 @@ def texts(start: TurnStart) -> list[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def parlour() -> AsyncIterator[Parlour]:
+async def parlour(*, model_sums_up: bool = True) -> AsyncIterator[Parlour]:
     root = Path(tempfile.mkdtemp(prefix="nc", dir="/tmp"))
     try:
         (root / "groups" / MAIN.folder).mkdir(parents=True)
         async with opened(root) as vault:
-            room = Parlour(vault, root)
+            room = Parlour(vault, root, model_sums_up)
             await room.open()
             try:
                 yield room

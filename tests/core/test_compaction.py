@@ -247,3 +247,17 @@ def too_long(turn: str) -> AgentError:
         turn=TurnId(turn), kind="session", cause="invalid_request_error", status=400,
         detail="HTTP 400 invalid_request_error: prompt is too long: 210000 tokens > 200000 maximum",
     )  # fmt: skip
+
+
+async def test_the_offline_model_is_not_asked_for_a_summary() -> None:
+    async with parlour(model_sums_up=False) as room:
+        start = await room.talk("hello", "hi", tokens=LIMIT)
+        assert room.vault.rows("SELECT * FROM compactions") == []
+        await room.ask_for()
+        await room.until(lambda: len(room.told()) == 2)
+
+        assert room.told()[-1] == (
+            "I could not make this conversation shorter: the offline model is no AI and cannot sum it up. "
+            "It goes on as it was."
+        )
+        assert [frame.turn for frame in room.agents[0].frames(type(start))] == [start.turn]

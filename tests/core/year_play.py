@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -194,7 +194,8 @@ class Year:
             )
             changes = _changes(zone, now)
             if changes and dice.random() < 0.4:
-                wall = wall.replace(month=(day := dice.choice(changes)).month, day=day.day)
+                day = dice.choice(changes)
+                wall = wall.replace(year=day.year, month=day.month, day=day.day)
             return "once", f"{wall:%Y-%m-%dT%H:%M}"
         if kind == "interval":
             return "interval", str(dice.choice(_STEPS_MIN))
@@ -304,10 +305,7 @@ async def _nothing() -> None:
 
 
 def _changes(zone: str, now: datetime) -> Sequence[datetime]:
-    """The days after now on which the clocks there are changed."""
-    days = [now + timedelta(days=n) for n in range((END - now).days - 1)]
+    """The days after tomorrow on which the clocks there are changed."""
     place = ZoneInfo(zone)
-    return [
-        one.astimezone(place) for one, next_ in zip(days, days[1:], strict=False)
-        if one.astimezone(place).utcoffset() != next_.astimezone(place).utcoffset()
-    ]  # fmt: skip
+    days = [(now + timedelta(days=n)).astimezone(place) for n in range(1, (END - now).days)]
+    return [day for before, day in pairwise(days) if before.utcoffset() != day.utcoffset()]

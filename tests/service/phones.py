@@ -109,7 +109,9 @@ class Phone(ABC):
         await self.house.until(fits, what=lambda: f"{what}; {self.name} has {self.texts()[-5:]}")
 
     async def pair(self) -> str:
-        return await self.ask(f"/pair {self.house.code}")
+        """With a fresh code: each is good for one chat."""
+        _, code, _ = await self.house.command("pair")
+        return await self.ask(f"/pair {code}")
 
     async def add_group(self, title: str, number: int) -> Self:
         """A registered one, in which she, among others, writes."""

@@ -34,7 +34,6 @@ SETTINGS: Final[Toml] = {
     "agents": {"max_concurrent": CHATS},
     "whatsapp": {"answer_timeout_s": 15.0},
     "slack": {"ping_interval_s": 2.0},
-    "log": {"level": "warning"},
 }
 _NUMBER: Final = re.compile(r"question (\d+)!")
 _ANSWERED: Final = re.compile(r"<(\d+)>")
