@@ -22,6 +22,7 @@ from nanoclaw.asks import POLL_S, Asks
 from nanoclaw.attachments import Attachments, FileLimits
 from nanoclaw.channel_watch import AlertSettings, ChannelWatch
 from nanoclaw.commands.deps import Deps
+from nanoclaw.compaction import CompactionSettings, Compactor
 from nanoclaw.config import Settings
 from nanoclaw.delivery import Delivery, DeliverySettings
 from nanoclaw.directory import Directory
@@ -30,8 +31,10 @@ from nanoclaw.domain import Action, ChatId, Folder, Group, Inbound, OutboxEntry,
 from nanoclaw.envelope import Envelope
 from nanoclaw.errors import OutageError, StoreUnavailableError
 from nanoclaw.exhibits import Exhibits
+from nanoclaw.export import Exporter
 from nanoclaw.file_tools import SendFile
 from nanoclaw.folder_size import free_share
+from nanoclaw.forget import Forgetter
 from nanoclaw.gate import Admission, Gate
 from nanoclaw.group_queue import QueueSettings
 from nanoclaw.group_tools import group_tools
@@ -41,6 +44,8 @@ from nanoclaw.launcher import Launcher
 from nanoclaw.live import Live, LiveSettings
 from nanoclaw.masking import Masker
 from nanoclaw.media.reader import MediaReader
+from nanoclaw.memory_templates import MemoryTemplates
+from nanoclaw.memory_tools import ConversationSearch, GlobalMemory
 from nanoclaw.mounts import ExtraMounts
 from nanoclaw.notices import Notices
 from nanoclaw.orchestrator import Orchestrator, TurnSettings
@@ -146,6 +151,7 @@ class App:
         self._build_way_out()
         self._build_agents()
         self._build_attachments()
+        self._build_memory()
         self._build_way_in()
         await self._start_core(stack)
         await self._plugins.start(stack)
@@ -174,6 +180,8 @@ class App:
         stack.push_async_callback(self.image.stop)
         await self.launcher.sweep([record.id for record in self._kept])
         await self.attachments.sweep()
+        await self.forgetter.finish()
+        await self.exporter.finish()
         stack.push_async_callback(self.attachments.stop)
         await self._take_over()
         self.orchestrator.start()
@@ -198,7 +206,9 @@ class App:
             )
         )
         self._plugins.refuse(self.store.refused)
-        self.directory = Directory(self.store.people)
+        name = self.settings.assistant.name
+        templates = MemoryTemplates(room_of=self._room, assistant_name=name)
+        self.directory = Directory(self.store.people, joined=templates.ensure)
         self.recorder = Recorder(sink=self.store, clock=self.clock)
 
     async def _choose_runtime(self, stack: AsyncExitStack) -> None:
@@ -364,6 +374,7 @@ class App:
                 self._send_file(),
                 *group_tools(Reports(self.store.reader, self.store.slow_reader)),
                 *workflow_tools(self.workflows),
+                *self._memory_tools(),
                 *(tool for offers in self._plugins.offers for tool in offers.host_tools),
             )
         }
@@ -402,6 +413,49 @@ class App:
                 min_interval_s=self.settings.tasks.min_interval_s,
                 max_tasks=self.settings.tasks.max_per_group,
             ),
+        )
+
+    def _room(self, folder: Folder) -> Room:
+        """The folder of a group, which is there from now on."""
+        path = self.home.groups / folder
+        path.mkdir(mode=0o700, exist_ok=True)
+        return Room(path)
+
+    def _memory_tools(self) -> list[HostTool]:
+        search = ConversationSearch(
+            store=self.store.compactions,
+            room_of=self._room,
+            assistant_name=self.settings.assistant.name,
+            zone=self.zone,
+        )
+        return [search.tool(), GlobalMemory(room_of=self._room).tool()]
+
+    def _build_memory(self) -> None:
+        name, model = self.settings.assistant.name, self.settings.model
+        self.compactor = Compactor(
+            store=self.store.compactions,
+            turns=self.store.turns,
+            room_of=self._room,
+            clock=self.clock,
+            settings=CompactionSettings(
+                assistant_name=name,
+                zone=self.zone,
+                limit_tokens=model.compact_at_tokens,
+                model_sums_up=not model.offline,
+            ),
+        )
+        self.forgetter = Forgetter(store=self.store, room_of=self._room)
+        self.exporter = Exporter(
+            store=self.store.exports,
+            values=self.store,
+            spool=self.spool,
+            room_of=self._room,
+            group_of=self.directory.group,
+            channel_of=self.post.of,
+            poke=self.delivery.poke,
+            clock=self.clock,
+            assistant_name=name,
+            zone=self.zone,
         )
 
     def _send_file(self) -> HostTool:
@@ -521,6 +575,7 @@ class App:
                 clock=self.clock,
             ).text,
             task_rules=self._task_rules,
+            compactor=self.compactor,
             ready=self.attachments.ready,
             show=self.exhibits.show,
             poke=self.delivery.poke,
@@ -594,6 +649,10 @@ class App:
             groups_changed=self._groups_changed,
             asks=_Late(lambda: self.asks),
             workflows=self.workflows,
+            default_model=lambda: self.model.name,
+            compact_at_tokens=self.settings.model.compact_at_tokens,
+            exports=_Late(lambda: self.exporter),
+            finish_forgetting=lambda: self.forgetter.finish(),  # noqa: PLW0108 - built later
             min_interval_s=self.settings.tasks.min_interval_s,
             max_tasks=self.settings.tasks.max_per_group,
             whatsapp=_Late(lambda: self.link_desk) if self.whatsapp else None,

@@ -28,7 +28,11 @@ async def test_every_time_of_the_week_is_named_by_day_with_what_it_takes(world: 
         ONE, "Morning briefing", schedule_type="cron", schedule_value="0 7 * * 1-5", group=MAIN, next_run=NOW + 19 * HOUR
     )  # fmt: skip
     await world.task(
-        "call-mum", "call mum", schedule_type="once", schedule_value="2026-03-16T18:00", next_run=NOW + 6 * HOUR
+        "call-mum",
+        "call mum",
+        schedule_type="once",
+        schedule_value="2026-03-16T18:00",
+        next_run=NOW + 6 * HOUR,
     )
     for day, (took_s, cost) in enumerate([(10, 0.01), (12, 0.02), (600, 0.5)], 1):
         await ran(world, NOW - timedelta(days=day), took_s=took_s, cost_usd=cost)
@@ -60,7 +64,9 @@ async def test_the_times_are_those_of_the_owner_whatever_the_tasks_own_zone(worl
 
 
 async def test_a_task_of_every_few_minutes_is_one_line_with_its_count(world: World) -> None:
-    await world.task(ONE, "check mail", group=MAIN, schedule_value="15m", next_run=NOW + timedelta(minutes=15))
+    await world.task(
+        ONE, "check mail", group=MAIN, schedule_value="15m", next_run=NOW + timedelta(minutes=15)
+    )
     await world.task(
         "cron-task", "watch", group=MAIN, schedule_type="cron", schedule_value="*/15 * * * *",
         next_run=NOW + timedelta(minutes=15),
@@ -77,7 +83,9 @@ async def test_a_task_of_every_few_minutes_is_one_line_with_its_count(world: Wor
         "- every minute, more than 2100 times: tick",
     ]
     assert ahead[0] == "*Again and again:*"
-    assert ahead[4:] == ["*In all:* more than 3444 times, about 22m 24s and $6.72, and 2772 that never ran before"]
+    assert ahead[4:] == [
+        "*In all:* more than 3444 times, about 22m 24s and $6.72, and 2772 that never ran before"
+    ]
 
 
 async def test_no_more_than_forty_times_are_named_and_the_rest_is_counted(world: World) -> None:

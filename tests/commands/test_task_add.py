@@ -22,7 +22,9 @@ async def only(world: World) -> Task:
     return task
 
 
-async def test_a_repeated_task_is_said_back_with_its_zone_its_next_time_and_how_to_undo_it(world: World) -> None:
+async def test_a_repeated_task_is_said_back_with_its_zone_its_next_time_and_how_to_undo_it(
+    world: World,
+) -> None:
     assert (await world.say("/task add every weekday at 7 morning briefing")).splitlines() == [
         "Scheduled: every weekday at 07:00 (Europe/Berlin): morning briefing",
         "Next: tomorrow at 07:00 (in 18h)",

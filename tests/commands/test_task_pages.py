@@ -25,7 +25,12 @@ async def ran(world: World, due: datetime, state: str = "done", **given: Any) ->
     for attempt in range(1, given.get("attempts", 1) + 1) if began else ():
         turn = f"turn-{name}-{attempt}"
         await world.insert(
-            "attempts", occurrence_id=name, attempt=attempt, turn_id=turn, started_at=stamp(began or due), state=state
+            "attempts",
+            occurrence_id=name,
+            attempt=attempt,
+            turn_id=turn,
+            started_at=stamp(began or due),
+            state=state,
         )
         await world.usage(at=due, turn_id=turn, cost_usd=given.get("cost_usd", 0.01))
     return name

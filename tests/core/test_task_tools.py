@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from nanoclaw.domain import EventId, Group, SessionId, Task, TurnId
-from nanoclaw.domain import Turn as DomainTurn
+from nanoclaw.domain import ActionId, EventId, Group, SessionId, Task, Turn, TurnId
 from nanoclaw.ports import HostToolCall, HostToolRefusedError
 from nanoclaw.task_tools import TaskLimits, task_tools
 from tests.sqlite.vault import FAMILY, MAIN, NOW, Vault, opened
@@ -25,20 +23,20 @@ class Agent:
         self._tools = {tool.name: tool for tool in task_tools(limits)}
         self._calls = 0
 
-    async def __call__(self, name: str, group: Group = FAMILY, **given: str) -> str:
+    async def __call__(self, name: str, group: Group = FAMILY, /, **given: str) -> str:
         self._calls += 1
         tool = self._tools[name]
         assert set(given) <= set(tool.input_schema["properties"])
-        turn = DomainTurn(
+        turn = Turn(
             id=TurnId("t"), kind="messages", chat_id=group.chat_id, folder=group.folder, session_id=SessionId("s"),
-            action_id=Any, event_id=EventId("e"), state="running", tries=0, started_at=NOW,
-        )  # type: ignore[arg-type]  # fmt: skip
+            action_id=ActionId("a"), event_id=EventId("e"), state="running", tries=0, started_at=NOW,
+        )  # fmt: skip
         call = HostToolCall(
             name=name, input=given, group=group, turn=turn, call_id=f"c{self._calls}", event_id=EventId("e")
         )
         return await self.vault.store.change(lambda tx: tool.run(tx, call))
 
-    async def refused(self, name: str, group: Group = FAMILY, **given: str) -> str:
+    async def refused(self, name: str, group: Group = FAMILY, /, **given: str) -> str:
         with pytest.raises(HostToolRefusedError) as caught:
             await self(name, group, **given)
         return str(caught.value)
@@ -197,9 +195,7 @@ async def test_what_is_left_out_of_a_change_stays(agent: Agent) -> None:
 
 async def test_a_change_that_cannot_be_changes_nothing(agent: Agent) -> None:
     task = await agent.schedule("0 7 * * *")
-    assert "“soon”" in (
-        why := await agent.refused("update_task", task_id=task.id, schedule_value="soon")
-    ) or ("soon" in why)
+    assert "soon" in await agent.refused("update_task", task_id=task.id, schedule_value="soon")
     assert await agent.task(task.id) == task
 
 
@@ -245,8 +241,10 @@ async def test_the_list_says_what_a_person_wants_to_know(agent: Agent) -> None:
     )
     own = (await agent("list_tasks")).splitlines()
     assert own == [
-        f"{task.id[:8]}: look at the oven (every weekday at 07:00; next on Monday 23 November at 07:00 Europe/Berlin "
-        "(in 2d 21h); workflow morning-briefing; last result: All is well)",
+        (
+            f"{task.id[:8]}: look at the oven (every weekday at 07:00; next on Monday 23 November at 07:00 Europe/Berlin "
+            "(in 2d 21h); workflow morning-briefing; last result: All is well)"
+        ),
         f"{paused.id[:8]}: look at the oven (every hour; paused (failed 5 times in a row))",
     ]
     assert "; in Family; " in await agent("list_tasks", MAIN)

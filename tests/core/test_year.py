@@ -64,10 +64,16 @@ def of(state: str) -> str:
 
 FORGERIES: dict[str, Callable[[], str]] = {
     "nothing": lambda: f"DELETE FROM occurrences WHERE id = {of('done')}",
-    "never due": lambda: f"UPDATE occurrences SET due = substr(due, 1, 17) || '01.000Z' WHERE id = {of('done')}",
+    "never due": lambda: (
+        f"UPDATE occurrences SET due = substr(due, 1, 17) || '01.000Z' WHERE id = {of('done')}"
+    ),
     "should be missed": lambda: f"UPDATE occurrences SET state = 'done' WHERE id = {of('missed')}",
-    "should have run": lambda: f"UPDATE occurrences SET state = 'missed', claimed_at = NULL WHERE id = {of('done')}",
-    "should have begun": lambda: f"UPDATE occurrences SET claimed_at = '2027-12-31T00:00:00.000Z' WHERE id = {of('done')}",
+    "should have run": lambda: (
+        f"UPDATE occurrences SET state = 'missed', claimed_at = NULL WHERE id = {of('done')}"
+    ),
+    "should have begun": lambda: (
+        f"UPDATE occurrences SET claimed_at = '2027-12-31T00:00:00.000Z' WHERE id = {of('done')}"
+    ),
     "should have ended": lambda: f"UPDATE occurrences SET ended_at = NULL WHERE id = {of('done')}",
     "nobody stopped it": lambda: f"UPDATE occurrences SET state = 'skipped' WHERE id = {of('done')}",
     "nobody deleted it": lambda: f"UPDATE occurrences SET state = 'deleted' WHERE id = {of('done')}",

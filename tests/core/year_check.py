@@ -185,7 +185,9 @@ def check(
         for row in rows:
             if row.due in expected:
                 problem = _problem(task, row, rows, *expected[row.due])
-                wrong += [f"{task.id} {row.due} {row.state} {row.began}-{row.ended} {row.reason!r}: {problem}"] * bool(problem)
+                wrong += [
+                    f"{task.id} {row.due} {row.state} {row.began}-{row.ended} {row.reason!r}: {problem}"
+                ] * bool(problem)
                 times_said = ledger.said[f"result of {task.id} {row.due:%Y-%m-%dT%H:%M}"]
                 if times_said != (row.state == "done"):
                     wrong.append(f"{task.id} {row.due} {row.state}: said {times_said} times")

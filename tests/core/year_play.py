@@ -40,9 +40,26 @@ GROUPS = [
     for n in range(8)
 ]  # fmt: skip
 # Fixed times in and around the hours that the zones skip and double; some that follow the clock there.
-_WEEKLY = ("30 2 * * 0", "0 7 * * 1", "30 1 * * 0", "0 0 * * 5", "15 0 * * 0", "45 23 * * 6", "0 3 * * 7", "59 1 * * 0")
+_WEEKLY = (
+    "30 2 * * 0",
+    "0 7 * * 1",
+    "30 1 * * 0",
+    "0 0 * * 5",
+    "15 0 * * 0",
+    "45 23 * * 6",
+    "0 3 * * 7",
+    "59 1 * * 0",
+)
 _FOLLOWING = ("*/30 2 * * 0", "30 */8 * * 0", "*/20 0 * * 5", "*/45 1 * * 0")
-_RARE = ("30 2 28 3 *", "0 9 1 * *", "5 4 13 * 5", "0 12 31 * *", "30 2 1,15 * *", "0 0 29 2 *", "15 2 * 3,11 0")
+_RARE = (
+    "30 2 28 3 *",
+    "0 9 1 * *",
+    "5 4 13 * 5",
+    "0 12 31 * *",
+    "30 2 1,15 * *",
+    "0 0 29 2 *",
+    "15 2 * 3,11 0",
+)
 _DAILY = ("30 2 * * *", "0 7 * * *", "30 1 * * *", "0 0 * * *")
 _STEPS_MIN = (1440, 2880, 4320, 10_080, 7 * 24 * 60 + 17, 20_160, 30_001)
 
@@ -109,10 +126,18 @@ class Year:
         for _ in range(self._size // 12):
             self._at(self._sometime() + HALF, "delete", dice.randrange(self._size))
         for _ in range(40):
-            self._at(self._sometime() + HALF, "stop", timedelta(minutes=dice.choice([0, 0, 1, 30, 400, 3000, 9000])))
+            self._at(
+                self._sometime() + HALF,
+                "stop",
+                timedelta(minutes=dice.choice([0, 0, 1, 30, 400, 3000, 9000])),
+            )
         # Around the clock changes, too, when a time is skipped or doubled while nobody is there.
         for month, day in ((3, 14), (3, 28), (4, 4), (10, 31), (11, 7)):
-            self._at(datetime(2027, month, day, tzinfo=UTC) - HALF, "stop", timedelta(hours=dice.choice([1, 8, 30])))
+            self._at(
+                datetime(2027, month, day, tzinfo=UTC) - HALF,
+                "stop",
+                timedelta(hours=dice.choice([1, 8, 30])),
+            )
         for _ in range(25):
             start = self._sometime()
             self._outages.append((start, start + timedelta(minutes=dice.choice([5, 60, 900]))))
@@ -166,7 +191,10 @@ class Year:
     # --- the person ------------------------------------------------------------------------------------------
 
     async def _add(self, n: int) -> None:
-        dice, now = self._random, self._clock.now().replace(second=0, microsecond=0)  # intervals: due at whole minutes
+        dice, now = (
+            self._random,
+            self._clock.now().replace(second=0, microsecond=0),
+        )  # intervals: due at whole minutes
         zone = dice.choice(ZONES)
         kind, value = self._schedule(zone, now)
         group, name = GROUPS[n % len(GROUPS)], TaskId(f"task-{n:03}")
@@ -186,7 +214,9 @@ class Year:
 
     def _schedule(self, zone: str, now: datetime) -> tuple[str, str]:
         dice = self._random
-        kind = dice.choices(["once", "weekly", "rare", "daily", "following", "interval"], [80, 60, 35, 3, 8, 14])[0]
+        kind = dice.choices(
+            ["once", "weekly", "rare", "daily", "following", "interval"], [80, 60, 35, 3, 8, 14]
+        )[0]
         if kind == "once":
             local = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
             wall = local.replace(hour=dice.randrange(4), minute=dice.choice([0, 15, 30, 45])) + timedelta(
@@ -200,7 +230,9 @@ class Year:
         if kind == "interval":
             return "interval", str(dice.choice(_STEPS_MIN))
         return "cron", dice.choice(
-            {"weekly": _WEEKLY, "rare": _RARE[:-2] + _RARE[-1:], "daily": _DAILY, "following": _FOLLOWING}[kind]
+            {"weekly": _WEEKLY, "rare": _RARE[:-2] + _RARE[-1:], "daily": _DAILY, "following": _FOLLOWING}[
+                kind
+            ]
         )
 
     def _one(self, n: int) -> Told | None:
@@ -265,7 +297,9 @@ class Year:
             if start <= now < end:
                 now = end
         slow = self._random.random() < 0.04
-        return now + timedelta(seconds=self._random.randrange(3600, 40_000) if slow else self._random.randrange(5, 90))
+        return now + timedelta(
+            seconds=self._random.randrange(3600, 40_000) if slow else self._random.randrange(5, 90)
+        )
 
     async def _end(self, turn: Turn) -> None:
         occasion = await self._store.tasks.occasion(turn)

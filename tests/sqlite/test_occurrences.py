@@ -335,8 +335,10 @@ async def test_an_absence_is_told_in_one_line_with_what_it_has_cost_and_once(tmp
 
         assert await store.present(vault.clock.now())
         assert told(vault) == [
-            "I was away from 09:00 to 11:30. Late: task 0 (due 10:00), task 1 (due 10:00), task 2 (due 10:00), "
-            "task 3 (due 10:00), task 4 (due 10:00) and 2 more. Missed: skipper (2 times, last 11:00)."
+            (
+                "I was away from 09:00 to 11:30. Late: task 0 (due 10:00), task 1 (due 10:00), task 2 (due 10:00), "
+                "task 3 (due 10:00), task 4 (due 10:00) and 2 more. Missed: skipper (2 times, last 11:00)."
+            )
         ]
         async with after_a_kill(vault) as found:
             assert not await found.store.tasks.present(vault.clock.now())
