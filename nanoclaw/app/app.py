@@ -14,54 +14,40 @@ import structlog
 from nanoclaw import __version__, commands, host_tools
 from nanoclaw.app import post
 from nanoclaw.app.agents import Quarters, choose_quarters, image_keeper
+from nanoclaw.app.keeping import GroupRooms, Keeping
 from nanoclaw.app.model import open_model
+from nanoclaw.app.pairing import pairing
 from nanoclaw.app.plugin_house import PluginDoor, PluginHouse
 from nanoclaw.app.post import Post
 from nanoclaw.app.surroundings import SystemClock, fill_of, memory_of, resident_bytes
+from nanoclaw.app.way_out import WayOut
 from nanoclaw.asks import POLL_S, Asks
-from nanoclaw.attachments import Attachments, FileLimits
-from nanoclaw.channel_watch import AlertSettings, ChannelWatch
 from nanoclaw.commands.deps import Deps
-from nanoclaw.compaction import CompactionSettings, Compactor
 from nanoclaw.config import Settings
-from nanoclaw.delivery import Delivery, DeliverySettings
 from nanoclaw.directory import Directory
 from nanoclaw.disk_guard import DiskGuard
-from nanoclaw.domain import Action, ChatId, Folder, Group, Inbound, OutboxEntry, TurnId, new_id
-from nanoclaw.envelope import Envelope
+from nanoclaw.domain import ChatId, Folder, Group, TurnId, new_id
 from nanoclaw.errors import OutageError, StoreUnavailableError
-from nanoclaw.exhibits import Exhibits
-from nanoclaw.export import Exporter
-from nanoclaw.file_tools import SendFile
 from nanoclaw.folder_size import free_share
-from nanoclaw.forget import Forgetter
 from nanoclaw.gate import Admission, Gate
 from nanoclaw.group_queue import QueueSettings
 from nanoclaw.group_tools import group_tools
 from nanoclaw.home import Home
 from nanoclaw.inspect_tool import inspect_tool
 from nanoclaw.launcher import Launcher
-from nanoclaw.live import Live, LiveSettings
 from nanoclaw.masking import Masker
-from nanoclaw.media.reader import MediaReader
 from nanoclaw.memory_templates import MemoryTemplates
-from nanoclaw.memory_tools import ConversationSearch, GlobalMemory
 from nanoclaw.mounts import ExtraMounts
-from nanoclaw.notices import Notices
 from nanoclaw.orchestrator import Orchestrator, TurnSettings
 from nanoclaw.plugins import discover
-from nanoclaw.ports import Change, Clock, HostTool, Plugin, Tx
-from nanoclaw.presence import Presence, PresenceSettings
+from nanoclaw.ports import Clock, Plugin
 from nanoclaw.registration import register_kind
-from nanoclaw.rooms import Room
 from nanoclaw.runtimes.docker.engine import DEFAULT_SOCKET
 from nanoclaw.scheduler import Scheduler
 from nanoclaw.senders import AllowlistFile
-from nanoclaw.spool import Spool
 from nanoclaw.sqlite.asks import AskRules
 from nanoclaw.sqlite.reports import Reports
 from nanoclaw.sqlite.store import Store
-from nanoclaw.sqlite.tx import SqliteTx
 from nanoclaw.tasks import TaskRules
 from nanoclaw.tool_asks import ToolAsks, with_asks
 from nanoclaw.tracing import Recorder
@@ -101,6 +87,7 @@ class App:
         self.started_at = clock.now()
         self._task_rules = TaskRules(zone=self.zone, retry_delays_s=settings.tasks.retry_delays_s)
         self.post = Post()
+        self._rooms = GroupRooms(home)
         self.whatsapp: WhatsAppChannel | None = None
         self._plugins = PluginHouse(plugins, problems)
         self._stack = AsyncExitStack()
@@ -148,10 +135,28 @@ class App:
         )
         self.model = await open_model(stack, self.settings, self.store.usage, self.clock)
         self._build_channels()
-        self._build_way_out()
+        self.out = WayOut(
+            self.settings,
+            self.home,
+            store=self.store,
+            post=self.post,
+            directory=self.directory,
+            clock=self.clock,
+            zone=self.zone,
+        )
+        self.keeping = Keeping(
+            self.settings,
+            self.home,
+            rooms=self._rooms,
+            store=self.store,
+            post=self.post,
+            directory=self.directory,
+            clock=self.clock,
+            zone=self.zone,
+            spool=self.out.spool,
+            poke=self.out.delivery.poke,
+        )
         self._build_agents()
-        self._build_attachments()
-        self._build_memory()
         self._build_way_in()
         await self._start_core(stack)
         await self._plugins.start(stack)
@@ -162,27 +167,25 @@ class App:
         if self.whatsapp:
             stack.push_async_callback(self.link_desk.stop)
         await self.post.start(self.gate)
-        self.watch.start()
-        stack.push_async_callback(self.watch.stop)
+        self.out.watch.start()
+        stack.push_async_callback(self.out.watch.stop)
         self.recorder.log_event("system", None, {"version": __version__}, "The service has started")
         for problem in self._plugins.problems:
-            await self.notices.tell_main(f"plugin:{problem}", problem)
+            await self.out.notices.tell_main(f"plugin:{problem}", problem)
         self._up = True
 
     async def _start_core(self, stack: AsyncExitStack) -> None:
         self.recorder.start()
         stack.push_async_callback(self.recorder.stop)
         stack.push_async_callback(self._end_tasks)
-        await self.delivery.start()
-        stack.push_async_callback(self.delivery.stop)
-        stack.push_async_callback(self.live.stop)
-        stack.push_async_callback(self.presence.stop)
+        await self.out.delivery.start()
+        stack.push_async_callback(self.out.delivery.stop)
+        stack.push_async_callback(self.out.live.stop)
+        stack.push_async_callback(self.out.presence.stop)
         stack.push_async_callback(self.image.stop)
         await self.launcher.sweep([record.id for record in self._kept])
-        await self.attachments.sweep()
-        await self.forgetter.finish()
-        await self.exporter.finish()
-        stack.push_async_callback(self.attachments.stop)
+        await self.keeping.tidy()
+        stack.push_async_callback(self.keeping.attachments.stop)
         await self._take_over()
         self.orchestrator.start()
         stack.push_async_callback(self.orchestrator.stop)
@@ -206,8 +209,7 @@ class App:
             )
         )
         self._plugins.refuse(self.store.refused)
-        name = self.settings.assistant.name
-        templates = MemoryTemplates(room_of=self._room, assistant_name=name)
+        templates = MemoryTemplates(room_of=self._rooms.made, assistant_name=self.settings.assistant.name)
         self.directory = Directory(self.store.people, joined=templates.ensure)
         self.recorder = Recorder(sink=self.store, clock=self.clock)
 
@@ -252,7 +254,7 @@ class App:
                 store,
                 clock,
                 make_code=self.make_pairing_code,
-                on_reachable=lambda chat_id: self.delivery.reachable(chat_id),  # noqa: PLW0108 - built later
+                on_reachable=lambda chat_id: self.out.delivery.reachable(chat_id),  # noqa: PLW0108 - built later
                 link_whatsapp=self.whatsapp.link if self.whatsapp else None,
             )
         )
@@ -262,7 +264,7 @@ class App:
                     settings, store, clock, menu=self._menu(), on_up=lambda: self._up_again("telegram")
                 )
             )
-        if settings.slack.bot_token:
+        if settings.slack.bot_token or settings.slack.app_token:
             self.post.add(
                 post.slack(
                     settings,
@@ -277,8 +279,8 @@ class App:
             self.link_desk = post.link_desk(
                 self.whatsapp,
                 clock,
-                put=self._put,
-                spool=lambda data, suffix: self.spool.add(data, suffix),  # noqa: PLW0108 - built later
+                put=lambda entry: self.out.put(entry),  # noqa: PLW0108 - built later
+                spool=lambda data, suffix: self.out.spool.add(data, suffix),  # noqa: PLW0108 - likewise
                 shows_pictures=self._shows_pictures,
             )
         for channel in (channel for offers in self._plugins.offers for channel in offers.channels):
@@ -287,11 +289,7 @@ class App:
     async def _tell_of_whatsapp(self, text: str) -> None:
         key = f"whatsapp:{self.clock.now().isoformat()}"
         owns = self.post.channels["whatsapp"].owns
-        await self.notices.tell_main(key, text, avoid=owns)
-
-    async def _put(self, entry: OutboxEntry) -> None:
-        await self.store.outbox.put(entry, self.clock.now())
-        self.delivery.poke(entry.chat_id, entry.lane)
+        await self.out.notices.tell_main(key, text, avoid=owns)
 
     def _shows_pictures(self, chat_id: ChatId) -> bool:
         channel = self.post.of(chat_id)
@@ -302,56 +300,7 @@ class App:
         return [(row.name, row.help) for row in rows if row.where != "anywhere"]
 
     def _up_again(self, channel: str) -> None:
-        self.delivery.back(self.post.channels[channel].owns)
-
-    def _build_way_out(self) -> None:
-        given = self.settings.delivery
-        spool = self.spool = Spool(self.home.spool)
-        self.delivery = Delivery(
-            store=self.store.outbox,
-            channel_of=self.post.of,
-            clock=self.clock,
-            settings=DeliverySettings(
-                retry_delays_s=given.retry_delays_s, expires_after_s=given.expires_after_s
-            ),
-            tell_main=self._tell_main,
-            name_of=self._name_of,
-            envelope=Envelope(spool=spool, zone=self.zone),
-            spool=spool,
-            hushed=lambda turn_id: self.live.hushed(turn_id),  # noqa: PLW0108 - built later
-        )
-        self.live = Live(
-            channel_of=self.post.of,
-            outbox=self.store.outbox,
-            asked=self.store.turns.last_asked,
-            poke=self.delivery.poke,
-            clock=self.clock,
-            settings=LiveSettings(),
-        )
-        self.notices = Notices(
-            outbox=self.store.outbox,
-            directory=self.directory,
-            clock=self.clock,
-            reachable=self.post.reachable,
-            poke=self.delivery.poke,
-            spool=spool,
-        )
-        alerts = self.settings.alerts
-        self.watch = ChannelWatch(
-            channels=lambda: list(self.post.channels.values()),
-            tell_main=self.notices.tell_main,
-            memory=self.store,
-            clock=self.clock,
-            zone=self.zone,
-            settings=AlertSettings(channel_down_s=alerts.channel_down_s, check_s=alerts.check_s),
-            tells_itself=lambda channel: channel is self.whatsapp,
-        )
-        self.presence = Presence(
-            channel_of=self.post.of,
-            settings=PresenceSettings(
-                typing_renew_s=given.typing_renew_s, receipt_after_s=given.receipt_after_s
-            ),
-        )
+        self.out.delivery.back(self.post.channels[channel].owns)
 
     def _build_agents(self) -> None:
         settings = self.settings
@@ -359,7 +308,7 @@ class App:
             settings,
             self.runtime,
             self.clock,
-            lambda chat_id, text: self.notices.tell(chat_id, f"image:{new_id()}", text),
+            lambda chat_id, text: self.out.notices.tell(chat_id, f"image:{new_id()}", text),
         )
         self._plain_tools = {
             tool.name: tool
@@ -371,10 +320,9 @@ class App:
                     shell=self.runtime.shell,
                 ),
                 inspect_tool(self._deps()),
-                self._send_file(),
                 *group_tools(Reports(self.store.reader, self.store.slow_reader)),
                 *workflow_tools(self.workflows),
-                *self._memory_tools(),
+                *self.keeping.tools(),
                 *(tool for offers in self._plugins.offers for tool in offers.host_tools),
             )
         }
@@ -397,7 +345,7 @@ class App:
             host_called=lambda _: self.look(),
             extras=lambda group: self.extra_mounts.extras(group, possible=self.runtime.name == "docker"),
             admit=lambda: self.disk_guard.admit(),  # noqa: PLW0108 - built later
-            said=self.live.said,
+            said=self.out.live.said,
         )
 
     def _workflow_desk(self) -> Desk:
@@ -415,80 +363,6 @@ class App:
             ),
         )
 
-    def _room(self, folder: Folder) -> Room:
-        """The folder of a group, which is there from now on."""
-        path = self.home.groups / folder
-        path.mkdir(mode=0o700, exist_ok=True)
-        return Room(path)
-
-    def _memory_tools(self) -> list[HostTool]:
-        search = ConversationSearch(
-            store=self.store.compactions,
-            room_of=self._room,
-            assistant_name=self.settings.assistant.name,
-            zone=self.zone,
-        )
-        return [search.tool(), GlobalMemory(room_of=self._room).tool()]
-
-    def _build_memory(self) -> None:
-        name, model = self.settings.assistant.name, self.settings.model
-        self.compactor = Compactor(
-            store=self.store.compactions,
-            turns=self.store.turns,
-            room_of=self._room,
-            clock=self.clock,
-            settings=CompactionSettings(
-                assistant_name=name,
-                zone=self.zone,
-                limit_tokens=model.compact_at_tokens,
-                model_sums_up=not model.offline,
-            ),
-        )
-        self.forgetter = Forgetter(store=self.store, room_of=self._room)
-        self.exporter = Exporter(
-            store=self.store.exports,
-            values=self.store,
-            spool=self.spool,
-            room_of=self._room,
-            group_of=self.directory.group,
-            channel_of=self.post.of,
-            poke=self.delivery.poke,
-            clock=self.clock,
-            assistant_name=name,
-            zone=self.zone,
-        )
-
-    def _send_file(self) -> HostTool:
-        return SendFile(
-            open_file=lambda folder, path: Room(self.home.groups / folder).open_file(path),
-            spool=self.spool,
-            groups=self.directory.groups,
-            channel_of=self.post.of,
-            max_bytes=self.settings.attachments.max_mb * MIB,
-        ).tool()
-
-    def _build_attachments(self) -> None:
-        files, quota = self.settings.attachments, self.settings.docker.folder_quota_mb * MIB
-        self.exhibits = Exhibits(
-            room_of=lambda folder: Room(self.home.groups / folder),
-            reader=MediaReader(edge_px=files.image_edge_px),
-            text_bytes=files.text_kb * 1024,
-        )
-        self.attachments = Attachments(
-            store=self.store.attachments,
-            channel_of=self.post.of,
-            room_of=lambda folder: Room(self.home.groups / folder),
-            fits=lambda folder, size: fill_of(self.home.groups, folder, max(0, quota - size)).why is None,
-            with_words=self.exhibits.with_words,
-            passage=self.home.attachments,
-            clock=self.clock,
-            limits=FileLimits(
-                max_bytes=files.max_mb * MIB,
-                fetch_timeout_s=files.fetch_timeout_s,
-                retry_delays_s=files.retry_delays_s,
-            ),
-        )
-
     def _build_way_in(self) -> None:
         settings = self.settings
         self.allowlist = AllowlistFile(
@@ -501,7 +375,7 @@ class App:
             directory=self.directory,
             measure=lambda folder, limit: fill_of(self.home.groups, folder, limit),
             free_share=lambda: free_share(self.home.root),
-            notices=self.notices,
+            notices=self.out.notices,
             trace=self.recorder,
             clock=self.clock,
             quota_mb=settings.docker.folder_quota_mb,
@@ -526,7 +400,7 @@ class App:
             assistant_name=settings.assistant.name,
             clock=self.clock,
             stored=self.orchestrator.stored,
-            poke=self.delivery.poke,
+            poke=self.out.delivery.poke,
             changed=self.look,
             channel_of=self.post.of,
             stop_all=self.orchestrator.stop_all,
@@ -565,9 +439,9 @@ class App:
             leave=self.launcher.leave,
             memory=lambda folder: memory_of(self.home.groups, folder),
             host_tools=lambda group: [t for t in self._tools.values() if group.is_main or not t.main_only],
-            notices=self.notices,
-            presence=self.presence,
-            live=self.live,
+            notices=self.out.notices,
+            presence=self.out.presence,
+            live=self.out.live,
             brief=WorkflowPrompts(
                 desk=self.workflows,
                 facts=Reports(self.store.reader, self.store.slow_reader),
@@ -575,10 +449,10 @@ class App:
                 clock=self.clock,
             ).text,
             task_rules=self._task_rules,
-            compactor=self.compactor,
-            ready=self.attachments.ready,
-            show=self.exhibits.show,
-            poke=self.delivery.poke,
+            compactor=self.keeping.compactor,
+            ready=self.keeping.attachments.ready,
+            show=self.keeping.exhibits.show,
+            poke=self.out.delivery.poke,
             look=self.look,
             clock=self.clock,
             settings=self._turn_settings(),
@@ -643,7 +517,7 @@ class App:
             model_line=lambda: self.model.line(),  # noqa: PLW0108 - built later
             trace_lost=lambda: self.recorder.lost,
             memory_bytes=resident_bytes,
-            pair=self._pair,
+            pair=pairing(self.directory, self.settings.assistant.name),
             stop=self._stop,
             wake=self._wake,
             groups_changed=self._groups_changed,
@@ -651,8 +525,8 @@ class App:
             workflows=self.workflows,
             default_model=lambda: self.model.name,
             compact_at_tokens=self.settings.model.compact_at_tokens,
-            exports=_Late(lambda: self.exporter),
-            finish_forgetting=lambda: self.forgetter.finish(),  # noqa: PLW0108 - built later
+            exports=_Late(lambda: self.keeping.exporter),
+            finish_forgetting=lambda: self.keeping.forgetter.finish(),  # noqa: PLW0108 - built later
             min_interval_s=self.settings.tasks.min_interval_s,
             max_tasks=self.settings.tasks.max_per_group,
             whatsapp=_Late(lambda: self.link_desk) if self.whatsapp else None,
@@ -663,7 +537,7 @@ class App:
     async def look(self) -> None:
         """Something may have been put into the outbox or on the schedule: see to it now."""
         for chat_id, lane in await self.store.outbox.unsent_lanes():
-            self.delivery.poke(chat_id, lane)
+            self.out.delivery.poke(chat_id, lane)
         await self.scheduler.tick()
 
     async def prune(self) -> None:
@@ -688,45 +562,9 @@ class App:
     def _warn(self, about: str, text: str) -> None:
         """Says it in main; if we are not up yet, at the end of the start."""
         if self._up:
-            self._own(self.notices.tell_main(f"{about}:{self.clock.now().isoformat()}", text))
+            self._own(self.out.notices.tell_main(f"{about}:{self.clock.now().isoformat()}", text))
         else:
             self._plugins.problems.append(text)
-
-    def _name_of(self, chat_id: ChatId) -> str:
-        group = self.directory.group(chat_id)
-        return group.name if group else chat_id
-
-    async def _tell_main(self, key: str, text: str, *, not_in: ChatId | None = None) -> bool:
-        return await self.notices.tell_main(key, text, not_in=not_in)
-
-    def _pair(self, code: str, inbound: Inbound) -> Change:
-        name = self.settings.assistant.name
-
-        def change(tx: Tx) -> str:
-            if not isinstance(tx, SqliteTx) or not tx.redeem_code(code, inbound, name):
-                why = f"A wrong pairing code came from {inbound.sender_name} in {inbound.chat_name}"
-                log.warning(
-                    "pairing.wrong_code",
-                    chat=inbound.chat_id,
-                    hint="after five wrong ones: nanoclaw pair makes a new code",
-                )
-                failed = Action(
-                    action_type="pairing_failed",
-                    triggered_by=None,
-                    target=inbound.chat_id,
-                    content=why,
-                    failed=True,
-                )
-                tx.log(failed)
-                return (
-                    "That code is wrong, used, or too old." if self.directory.is_owner(inbound.sender) else ""
-                )
-            return (
-                f"Paired. This chat is a control panel of {name} now, and you are an owner. "
-                "Write to me as to a person; /status shows how I am, /help what I can do."
-            )
-
-        return change
 
     async def _stop(self, chats: Sequence[ChatId], turns: Sequence[TurnId]) -> None:
         here = [run.turn.id for run in self.orchestrator.queue.runs() if run.turn and run.chat_id in chats]
@@ -749,7 +587,7 @@ class App:
 
     async def _arrived(self, old: ChatId, new: ChatId) -> None:
         """A chat has another id: what is in hand ends under the old one, what waits begins under the new one."""
-        self.delivery.moved(old, new)
+        self.out.delivery.moved(old, new)
         await self.orchestrator.vacated(new)
 
     def _own(self, work: Awaitable[Any]) -> None:
