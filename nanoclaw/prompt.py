@@ -85,13 +85,18 @@ def task_prompt(
     again = ""
     if attempt > 1:
         again = (
-            f" This is attempt {attempt}; the one before ended with: {escape(why_again or 'no reason known')}. Look before "
+            f" This is attempt {attempt}; the one before ended with: {_in_brackets(why_again)}. Look before "
             "you repeat what it may have done."
         )
     return (
         f"[SCHEDULED TASK - due {local_time(due, zone)} ({escape(zone.key)}). The following was scheduled earlier and "
         f"is not a new message of the user. Your answer is sent to the chat{_late(late)}.{again}]\n\n{text}"
     )
+
+
+def _in_brackets(reason: str | None) -> str:
+    """Fit to stand between brackets, which end with the first one."""
+    return escape(reason or "no reason known").replace("]", ")")
 
 
 def _late(late: str) -> str:

@@ -51,6 +51,7 @@ from nanoclaw.sqlite.store import Store
 from nanoclaw.tasks import TaskRules
 from nanoclaw.tool_asks import ToolAsks, with_asks
 from nanoclaw.tracing import Recorder
+from nanoclaw.wire import HostCall
 from nanoclaw.workflow_files import WorkflowFiles
 from nanoclaw.workflow_prompts import WorkflowPrompts
 from nanoclaw.workflow_tools import workflow_tools
@@ -342,7 +343,7 @@ class App:
             run_dir=self.home.run_dir,
             runs_dir=self.home.runs,
             timezone=self.zone.key,
-            host_called=lambda _: self.look(),
+            host_called=self._host_called,
             extras=lambda group: self.extra_mounts.extras(group, possible=self.runtime.name == "docker"),
             admit=lambda: self.disk_guard.admit(),  # noqa: PLW0108 - built later
             said=self.out.live.said,
@@ -533,6 +534,11 @@ class App:
             tools=lambda: list(self._plain_tools),
             tasks_changed=self._tasks_changed,
         )
+
+    async def _host_called(self, _: HostCall) -> None:
+        """A host tool was carried out: it may have put something into the outbox, or ended what runs."""
+        await self.look()
+        await self.orchestrator.drop_cancelled()
 
     async def look(self) -> None:
         """Something may have been put into the outbox or on the schedule: see to it now."""

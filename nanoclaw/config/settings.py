@@ -267,9 +267,7 @@ class TaskSettings:
     """An agent may not schedule anything more often."""
     max_per_group: int = field(default=100, metadata={"rule": Whole(low=1, high=100_000)})
     """Active tasks of one group."""
-    retry_delays_s: tuple[float, ...] = field(
-        default=(60.0, 300.0, 900.0), metadata={"rule": SecondsList()}
-    )
+    retry_delays_s: tuple[float, ...] = field(default=(60.0, 300.0, 900.0), metadata={"rule": SecondsList()})
     """Before each further attempt of an occurrence that failed; as many attempts as there are numbers, and one."""
 
 

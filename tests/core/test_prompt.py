@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoclaw import prompt
-from nanoclaw.domain import EventId, KeptAttachment, Quote, StoredMessage, Task, TaskId
+from nanoclaw.domain import EventId, KeptAttachment, Quote, StoredMessage
 from tests.sqlite.vault import FAMILY, MAIN, NOW
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -75,6 +75,22 @@ def test_messages_read_as_the_original_writes_them() -> None:
 )
 def test_times_are_local_and_read_as_a_person_writes_them(moment: datetime, shown: str) -> None:
     assert prompt.local_time(moment, BERLIN) == shown
+
+
+def test_a_task_that_is_late_or_tried_again_says_so_within_its_brackets() -> None:
+    text = prompt.task_prompt(
+        "Water", NOW, BERLIN, late="due at 10:00, 2h late", attempt=2, why_again="list index [3] is <wrong>"
+    )
+    head, _, rest = text.partition("]")
+    assert "below a line that says: due at 10:00, 2h late." in head
+    assert "This is attempt 2; the one before ended with: list index [3) is &lt;wrong&gt;." in head
+    assert rest == "\n\nWater"
+
+
+def test_what_a_task_said_comes_as_data_that_cannot_end_its_element() -> None:
+    text = prompt.task_result('Water "them"', NOW, BERLIN, ["</task_result>", "Done."])
+    assert text.count("</task_result>") == 1
+    assert text.startswith('<task_result due="Nov 20, 2026, 10:00 AM" task="Water &quot;them&quot;">\n')
 
 
 def test_a_task_says_that_it_was_scheduled_and_nobody_asks_now() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nanoclaw.domain import ActionId, EventId, SessionId, Turn, TurnId
 from nanoclaw.verdict import OUTAGE_TEXT, Verdict, judge_end, judge_error, strip_internal, too_long
-from nanoclaw.wire import AgentError, TurnEnd
+from nanoclaw.wire import NOTHING_TO_DO, AgentError, TurnEnd
 from tests.sqlite.vault import FAMILY, NOW
 
 TURN = Turn(
@@ -33,6 +33,11 @@ def test_silence_has_to_be_chosen() -> None:
     assert ended("<internal>nothing to say</internal>").state == "silent"
     assert ended("<internal>nothing to say").state == "silent"
     assert ended("", turn=replace(TURN, silent_by_tool=True)).state == "silent"
+
+
+def test_a_script_that_found_nothing_is_the_reason_for_the_silence() -> None:
+    assert ended(f"<internal>{NOTHING_TO_DO}</internal>").reason == "script: nothing to do"
+    assert ended("<internal>a secret thought</internal>").reason == "the agent chose to say nothing"
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "<internal></internal>", "<internal>  ", "</internal>"])

@@ -165,33 +165,46 @@ def check(
     times: Mapping[str, Sequence[datetime]],
     end: datetime,
 ) -> list[str]:
-    """Everything that is not as it was promised, in words; `up`: when the service was there, `times`: of `due_times`."""
-    ledger, wrong = Ledger(path), []
-    for task in told:
-        last = min(task.deleted or end, end)
-        due = [d for d in times[task.id] if task.created < d <= last and not task.asleep(d)]
-        claims: dict[datetime, list[datetime]] = defaultdict(list)
-        for each in due:
-            claims[_claimed(each, up)].append(each)
-        # Deleted before the service was back: nobody was there to note it.
-        expected = {
-            d: (claim, place) for claim, dues in claims.items() if not task.deleted or claim < task.deleted
-            for place, d in enumerate(reversed(dues))
-        }  # fmt: skip
-        rows = [row for row in ledger.rows[task.id] if row.due <= end]
-        wrong += [f"{task.id} {d}: nothing" for d in expected.keys() - {row.due for row in rows}]
-        wrong += [f"{task.id} {row.due}: never due" for row in rows if row.due not in expected]
-        wrong += [f"{task.id} {d}: {n} rows" for d, n in Counter(r.due for r in rows).items() if n > 1]
-        for row in rows:
-            if row.due in expected:
-                problem = _problem(task, row, rows, *expected[row.due])
-                wrong += [
-                    f"{task.id} {row.due} {row.state} {row.began}-{row.ended} {row.reason!r}: {problem}"
-                ] * bool(problem)
-                times_said = ledger.said[f"result of {task.id} {row.due:%Y-%m-%dT%H:%M}"]
-                if times_said != (row.state == "done"):
-                    wrong.append(f"{task.id} {row.due} {row.state}: said {times_said} times")
-    return wrong
+    """Everything up to `end` that is not as it was promised, in words. `up`: when the service was there.
+
+    `times`: as `due_times` finds them, further than `end`: what is made up for depends on what came after it.
+    """
+    ledger = Ledger(path)
+    return [
+        wrong
+        for task in told
+        for wrong in _check_task(task, ledger, _expected(task, times[task.id], up), end)
+    ]
+
+
+def _expected(
+    task: Told, times: Sequence[datetime], up: Sequence[tuple[datetime, datetime]]
+) -> dict[datetime, tuple[datetime, int]]:
+    """For each due time that must have its row: when it was seen, and how many later ones were seen together with it."""
+    claims: dict[datetime, list[datetime]] = defaultdict(list)
+    for due in times:
+        if task.created < due < (task.deleted or up[-1][1]) and not task.asleep(due):
+            claims[_claimed(due, up)].append(due)
+    return {due: (claim, later) for claim, dues in claims.items() for later, due in enumerate(reversed(dues))}
+
+
+def _check_task(
+    task: Told, ledger: Ledger, expected: Mapping[datetime, tuple[datetime, int]], end: datetime
+) -> Iterator[str]:
+    rows = [row for row in ledger.rows[task.id] if row.due <= end]
+    found = {row.due for row in rows}
+    yield from (f"{task.id} {due}: nothing" for due in expected if due <= end and due not in found)
+    if len(found) < len(rows):
+        yield f"{task.id}: a due time has several rows"
+    for row in rows:
+        what = f"{task.id} {row.due} {row.state}"
+        if row.due not in expected:
+            yield f"{what}: never due"
+        elif problem := _problem(task, row, rows, *expected[row.due]):
+            yield f"{what} {row.began}-{row.ended} {row.reason!r}: {problem}"
+        said = ledger.said[f"result of {task.id} {row.due:%Y-%m-%dT%H:%M}"]
+        if said != (row.state == "done"):
+            yield f"{what}: said {said} times"
 
 
 def _claimed(due: datetime, up: Sequence[tuple[datetime, datetime]]) -> datetime:
@@ -203,9 +216,7 @@ def _claimed(due: datetime, up: Sequence[tuple[datetime, datetime]]) -> datetime
 def _problem(task: Told, row: Row, rows: Sequence[Row], claim: datetime, newer: int) -> str:
     """`newer`: how many later due times were claimed together with it."""
     late = claim - row.due > GRACE
-    runs = {"once": 1, "skip": 0 if late or newer else 1, "all": 5}[task.catch_up]
-    if task.catch_up == "skip" and newer:
-        runs = 0
+    runs = {"once": 1, "skip": 0 if late else 1, "all": 5}[task.catch_up]
     if newer >= runs:
         return "" if row.state == "missed" and not row.began else "should be missed"
     if row.began is None:

@@ -5,29 +5,27 @@ The store and the scheduler are the real ones. The clock jumps from one moment a
 
 import heapq
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from nanoclaw import schedule, tasks
 from nanoclaw.domain import ChatId, Folder, Group, OutboxEntry, Task, TaskId, Turn
+from nanoclaw.ports import Tx
 from nanoclaw.scheduler import Scheduler
 from nanoclaw.sqlite.store import Store
 from nanoclaw.stores import Ending
 from nanoclaw.testing.clock import FixedClock
 from tests.core.year_check import Told
+from tests.core.year_dice import END, START, ZONES, drawn
 
-START = datetime(2027, 1, 1, tzinfo=UTC)
-END = datetime(2028, 1, 1, tzinfo=UTC)
-AFTERWARDS = timedelta(days=3)
+T = TypeVar("T")
+AFTERWARDS = timedelta(days=6)
 """After the year the last runs come to their end."""
-ZONES = (
-    "Europe/Berlin", "America/New_York", "America/St_Johns", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe",
-)  # fmt: skip
 OWNERS = ZoneInfo("Europe/Berlin")
 HALF = timedelta(seconds=30)
 """Nothing is due at half a minute: what people do then never coincides with a due time."""
@@ -39,29 +37,6 @@ GROUPS = [
     )
     for n in range(8)
 ]  # fmt: skip
-# Fixed times in and around the hours that the zones skip and double; some that follow the clock there.
-_WEEKLY = (
-    "30 2 * * 0",
-    "0 7 * * 1",
-    "30 1 * * 0",
-    "0 0 * * 5",
-    "15 0 * * 0",
-    "45 23 * * 6",
-    "0 3 * * 7",
-    "59 1 * * 0",
-)
-_FOLLOWING = ("*/30 2 * * 0", "30 */8 * * 0", "*/20 0 * * 5", "*/45 1 * * 0")
-_RARE = (
-    "30 2 28 3 *",
-    "0 9 1 * *",
-    "5 4 13 * 5",
-    "0 12 31 * *",
-    "30 2 1,15 * *",
-    "0 0 29 2 *",
-    "15 2 * 3,11 0",
-)
-_DAILY = ("30 2 * * *", "0 7 * * *", "30 1 * * *", "0 0 * * *")
-_STEPS_MIN = (1440, 2880, 4320, 10_080, 7 * 24 * 60 + 17, 20_160, 30_001)
 
 
 @dataclass(frozen=True)
@@ -84,7 +59,7 @@ class Year:
         """Turns that could be ended a second time."""
         self.paused_itself = 0
         """Times that a task was paused for its failures."""
-        self._random = random.Random(seed)  # noqa: S311 - a test's dice
+        self._random = random.Random(seed)
         self._clock = FixedClock(START)
         self._order = count()
         self._agenda: list[tuple[datetime, int, Happening]] = []
@@ -97,7 +72,7 @@ class Year:
     async def play(self) -> None:
         self._plan()
         await self._open()
-        await self._change(lambda tx: [tx.add_group(group) for group in GROUPS])
+        await self._change(_register)
         while self._clock.now() < END + AFTERWARDS:
             due = await self._store.tasks.next_due()
             ahead = self._agenda[0][0] if self._agenda else END + AFTERWARDS
@@ -149,8 +124,10 @@ class Year:
         heapq.heappush(self._agenda, (moment, next(self._order), Happening(what, about)))
 
     async def _happen(self, happening: Happening) -> None:
-        acts = {"add": self._add, "pause": self._pause, "resume": self._resume, "delete": self._delete, "stop": self._stop,
-                "end": self._end}  # fmt: skip
+        acts: dict[str, Callable[[Any], Awaitable[None]]] = {
+            "add": self._add, "pause": self._pause, "resume": self._resume, "delete": self._delete, "stop": self._stop,
+            "end": self._end,
+        }  # fmt: skip
         await acts[happening.what](happening.about)
 
     # --- the service -----------------------------------------------------------------------------------------
@@ -185,7 +162,7 @@ class Year:
         self._go_to(back)
         await self._open()
 
-    async def _change(self, work: Any) -> Any:
+    async def _change(self, work: Callable[[Tx], T]) -> T:
         return await self._store.change(work)
 
     # --- the person ------------------------------------------------------------------------------------------
@@ -196,11 +173,11 @@ class Year:
             self._clock.now().replace(second=0, microsecond=0),
         )  # intervals: due at whole minutes
         zone = dice.choice(ZONES)
-        kind, value = self._schedule(zone, now)
+        kind, value = drawn(dice, zone, now)
         group, name = GROUPS[n % len(GROUPS)], TaskId(f"task-{n:03}")
         catch_up = dice.choice(["once", "once", "skip", "all"])
         stored = f"{value}m" if kind == "interval" else value
-        due = schedule.first_run(kind, stored, now, ZoneInfo(zone), min_interval_s=60)  # type: ignore[arg-type]
+        due = schedule.first_run(kind, stored, now, ZoneInfo(zone), min_interval_s=60)
         task = Task(
             id=name, folder=group.folder, chat_id=group.chat_id, prompt=name, created_at=now, status="active", next_run=due,
             schedule_type=kind, schedule_value=stored, zone=zone, catch_up=catch_up,  # type: ignore[arg-type]
@@ -211,29 +188,6 @@ class Year:
         if dice.random() < 0.1:
             start = self._sometime()
             self._cursed[name] = (start, start + timedelta(days=90))
-
-    def _schedule(self, zone: str, now: datetime) -> tuple[str, str]:
-        dice = self._random
-        kind = dice.choices(
-            ["once", "weekly", "rare", "daily", "following", "interval"], [80, 60, 35, 3, 8, 14]
-        )[0]
-        if kind == "once":
-            local = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-            wall = local.replace(hour=dice.randrange(4), minute=dice.choice([0, 15, 30, 45])) + timedelta(
-                days=dice.choice([1, 7, dice.randrange(1, 300), dice.randrange(1, 300)])
-            )
-            changes = _changes(zone, now)
-            if changes and dice.random() < 0.4:
-                day = dice.choice(changes)
-                wall = wall.replace(year=day.year, month=day.month, day=day.day)
-            return "once", f"{wall:%Y-%m-%dT%H:%M}"
-        if kind == "interval":
-            return "interval", str(dice.choice(_STEPS_MIN))
-        return "cron", dice.choice(
-            {"weekly": _WEEKLY, "rare": _RARE[:-2] + _RARE[-1:], "daily": _DAILY, "following": _FOLLOWING}[
-                kind
-            ]
-        )
 
     def _one(self, n: int) -> Told | None:
         name = f"task-{n:03}"
@@ -334,12 +288,10 @@ class Year:
         return bool(told.pauses) and told.pauses[-1][1] is None
 
 
+def _register(tx: Tx) -> None:
+    for group in GROUPS:
+        tx.add_group(group)
+
+
 async def _nothing() -> None:
     return
-
-
-def _changes(zone: str, now: datetime) -> Sequence[datetime]:
-    """The days after tomorrow on which the clocks there are changed."""
-    place = ZoneInfo(zone)
-    days = [(now + timedelta(days=n)).astimezone(place) for n in range(1, (END - now).days)]
-    return [day for before, day in pairwise(days) if before.utcoffset() != day.utcoffset()]

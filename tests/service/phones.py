@@ -1,8 +1,8 @@
 """Ada's phone, once for each chat service: test bodies that are the same for all of them.
 
-    async with phone_house(SlackPhone) as phone:
-        phone.house.says(say("Hello Ada."))
-        assert await phone.ask("hi") == "Hello Ada."
+async with phone_house(SlackPhone) as phone:
+    phone.house.says(say("Hello Ada."))
+    assert await phone.ask("hi") == "Hello Ada."
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class Phone(ABC):
         group = self.group(title, number)
         group.tell("is anybody here?")
         seen = "SELECT count(*) FROM chats WHERE jid = ?"
-        await self.house.until(lambda: self.house.value(seen, group.chat_id), what=lambda: f"{title} is unknown")
+        await self.house.until(
+            lambda: self.house.value(seen, group.chat_id), what=lambda: f"{title} is unknown"
+        )
         assert "Registered" in await self.ask(f"/group add {group.chat_id} {title}")
         return group
 
@@ -265,9 +267,7 @@ class WhatsAppPhone(Phone):
                 part = message[kind]
                 data = self.house.whatsapp.files[part["directPath"]]
                 name, caption = part.get("fileName", ""), part.get("caption", "")
-                found.append(
-                    Received(name=name, data=data, caption=caption, picture=kind == "imageMessage")
-                )
+                found.append(Received(name=name, data=data, caption=caption, picture=kind == "imageMessage"))
         return found
 
     def keep_answer(self) -> None:
@@ -293,12 +293,26 @@ class WhatsAppPhone(Phone):
         )
 
 
+class SharedWhatsAppPhone(WhatsAppPhone):
+    """The assistant uses Ada's own number: she writes to herself, and it signs."""
+
+    SETTINGS: ClassVar[Toml] = {"whatsapp": {"own_number": False}}
+
+    @classmethod
+    def private(cls, house: House) -> Self:
+        return cls(house, f"{house.whatsapp.phone}@s.whatsapp.net")
+
+    def _say(self, message: str | dict[str, Any]) -> str:
+        return self.house.whatsapp.say(self.chat_id, message, from_me=True, at_ms=time.time_ns() // 1_000_000)
+
+
 PHONES: Final[list[type[Phone]]] = [TelegramPhone, SlackPhone, WhatsAppPhone]
 
 
 def houses_for(*kinds: type[Phone]) -> dict[str, bool]:
     """The services that a house for these phones needs."""
-    return {kind.name: kind in kinds for kind in PHONES}
+    names = {kind.name for kind in kinds}
+    return {kind.name: kind.name in names for kind in PHONES}
 
 
 @asynccontextmanager

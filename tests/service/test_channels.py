@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from nanoclaw.testing.messages_api import say, use
-from tests.service.phones import PHONES, Phone, phone_house
+from tests.service.phones import PHONES, Phone, SharedWhatsAppPhone, phone_house
 
 pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 
@@ -48,7 +48,9 @@ async def test_status_answers_with_how_the_channel_stands(phone: Phone) -> None:
 
 
 async def test_a_question_with_tools_is_answered(phone: Phone) -> None:
-    phone.house.says(use("write", {"path": "plan.md", "content": "Monday: rest"}), say("The plan is **saved**."))
+    phone.house.says(
+        use("write", {"path": "plan.md", "content": "Monday: rest"}), say("The plan is **saved**.")
+    )
     assert await phone.ask("make a plan") == "The plan is saved."
     assert await phone.house.outcome("make a plan") == "answered"
     (found,) = (phone.house.root / "groups").glob("*/plan.md")
@@ -105,3 +107,20 @@ async def test_messages_written_while_the_service_was_down_are_answered_in_order
     assert [await phone.house.outcome(text) for text in texts] == ["answered"] * 3
     stored = phone.house.rows("SELECT content FROM messages WHERE content LIKE 'unheard%' ORDER BY seq")
     assert [row["content"] for row in stored] == texts
+
+
+async def test_on_a_shared_number_the_owner_writes_to_herself_and_the_assistant_signs() -> None:
+    async with phone_house(SharedWhatsAppPhone, SharedWhatsAppPhone.SETTINGS) as phone:
+        house = phone.house
+        assert (await phone.ask("/status")).startswith("Andy:")
+        house.says(use("schedule_task", AT_ONCE), say("In a second."), say("Now: stretch!"))
+        assert await phone.ask("remind me to stretch") == "Andy: In a second."
+        assert await phone.heard("stretch!") == "Andy: Now: stretch!"
+        house.says(say("Yes."))
+        assert await phone.ask("Andy: is this heard?") == "Andy: Yes."
+        house.whatsapp.say("491700000009@s.whatsapp.net", "hello Ada, it is me, Bob", pushname="Bob")
+        house.whatsapp.say("491700000009@s.whatsapp.net", "hello Bob", from_me=True)
+        house.says(say("Still here."))
+        assert await phone.ask("and you?") == "Andy: Still here."
+        assert {chat for chat, _ in house.whatsapp.sent} == {phone.chat_id}
+        assert house.value("SELECT count(*) FROM messages WHERE content LIKE 'hello%'") == 0

@@ -68,7 +68,9 @@ def pdf(text: str) -> bytes:
             NameObject("/BaseFont"): NameObject("/Helvetica"),
         }
     )
-    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): DictionaryObject({NameObject("/F1"): font})})
+    page[NameObject("/Resources")] = DictionaryObject(
+        {NameObject("/Font"): DictionaryObject({NameObject("/F1"): font})}
+    )
     page[NameObject("/Contents")] = writer._add_object(content)  # noqa: SLF001 - the library's own way to do it
     buffer = io.BytesIO()
     writer.write(buffer)

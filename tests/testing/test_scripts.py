@@ -63,6 +63,12 @@ def test_chat_messages_are_unescaped_and_quotes_left_out() -> None:
     assert second.text == "second"
 
 
+def test_what_a_task_said_is_nobodys_message() -> None:
+    said = '<task_result due="x" task="y">\nShall I?\n</task_result>'
+    assert spoken(said) == []
+    assert [message.text for message in spoken(f"{said} go on")] == ["go on"]
+
+
 def test_plain_text_is_one_message_without_its_context_line() -> None:
     assert [said.text for said in spoken('<context timezone="UTC" />\n[SCHEDULED TASK]\n\nhello')] == [
         "[SCHEDULED TASK]\n\nhello"
