@@ -1,4 +1,4 @@
-"""From stored messages to turns: decides who asks for an answer, and what becomes of a turn when its agent is done.
+"""From stored messages to turns: decides who asks for an answer, and sees each turn to its end.
 
 It keeps nothing of its own that matters: what is open is asked of the store, at once when woken, and every few
 seconds in any case.
@@ -10,24 +10,19 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 import structlog
 
 from nanoclaw import prompt, routing, transcript, verdict
 from nanoclaw.agent_run import AgentRun, Died, Ended
-from nanoclaw.compaction import SYSTEM as SUMMARY_SYSTEM
 from nanoclaw.compaction import Compactor
 from nanoclaw.directory import Directory
 from nanoclaw.domain import (
-    Action,
     ChatId,
     Folder,
     Group,
     Inbound,
     Lane,
-    OutboxEntry,
     Outcome,
     RunId,
     StoredMessage,
@@ -41,47 +36,23 @@ from nanoclaw.notices import Notices
 from nanoclaw.ports import Clock, HostTool
 from nanoclaw.presence import Presence
 from nanoclaw.stores import (
-    Ending,
     LiveRun,
     MailboxStore,
-    NewTurn,
-    OpenMessages,
     Started,
     TaskStore,
     TurnStore,
 )
 from nanoclaw.task_turns import Brief, TaskGoneError, TaskTurns
 from nanoclaw.tasks import TaskRules
-from nanoclaw.wire import AgentError, TurnEnd, TurnStart
+from nanoclaw.turn_endings import TurnEndings
+from nanoclaw.turn_making import Memory, Show, TurnMaking, TurnSettings, batch_of
+from nanoclaw.wire import TurnEnd
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnSettings:
-    """What every turn is given."""
-
-    assistant_name: str
-    zone: ZoneInfo
-    model: str
-    max_tokens: int = 8192
-    max_model_calls: int = 50
-    turn_timeout_s: float = 1800.0
-    web_tools: bool = False
-    shell: bool = False
-    max_messages_per_prompt: int = 10
-    poll_interval_s: float = 2.0
-    interrupt_grace_s: float = 5.0
-    prewarm: bool = False
-    """The main that an owner used last has a run before it needs one, if a slot is free."""
-
-
-Memory = Callable[[Folder], Awaitable[tuple[str | None, str | None]]]
-"""CLAUDE.md of a group, and the global one."""
 Ready = Callable[[Folder, Sequence[StoredMessage]], Awaitable[list[StoredMessage]]]
 """Gives each message its files, and what they say."""
-Show = Callable[[Folder, transcript.Rows, Sequence[bool]], Awaitable[transcript.Rows]]
-"""Puts pictures in the place of their names, in the rows of the turn that is marked as its own."""
 
 
 class Orchestrator:
@@ -124,8 +95,6 @@ class Orchestrator:
         self._launch = launch
         self._dismiss = dismiss
         self._leave = leave
-        self._memory = memory
-        self._host_tools = host_tools
         self._notices = notices
         self._presence = presence
         self._poke = poke
@@ -133,10 +102,25 @@ class Orchestrator:
         self._live = live
         self._compactor = compactor
         self._ready = ready or _as_they_are
-        self._show = show or _as_it_is
         self._clock = clock
         self._settings = settings
-        self._retry_delays_s = queue_settings.retry_delays_s
+        self._making = TurnMaking(
+            memory=memory,
+            host_tools=host_tools,
+            task_turns=self._task_turns,
+            compactor=compactor,
+            show=show,
+            settings=settings,
+        )
+        self._endings = TurnEndings(
+            turns=turns,
+            task_turns=self._task_turns,
+            compactor=compactor,
+            clock=clock,
+            poke=poke,
+            look=look,
+            retry_delays_s=queue_settings.retry_delays_s,
+        )
         self.queue: GroupQueue[AgentRun] = GroupQueue(settings=queue_settings, worker=self)
         self._wanted: dict[ChatId, None] = {}
         self._wake = asyncio.Event()
@@ -285,7 +269,7 @@ class Orchestrator:
     async def _offer_now(self, run: AgentRun, turn: Turn, mine: Sequence[StoredMessage]) -> bool:
         text = prompt.messages_xml(mine, self._settings.zone)
         images = [transcript.picture(path) for path in prompt.picture_paths(mine)]
-        ((_, blocks),) = await self._show(turn.folder, [("user", images)], [True])
+        blocks = await self._making.pictures(turn.folder, images)
         seqs = [message.seq for message in mine]
         n = await self._turns.follow_up(turn.id, run.id, seqs, text, images)
         if n is None:
@@ -353,10 +337,10 @@ class Orchestrator:
         started = await self._turns.running_in(run.id)
         frame = None
         if started and started.frame:
-            frame = await self._turn_start(group, started, await self._messages(group, started))
+            frame = await self._making.frame(group, started, await self._making.messages(group, started))
 
         async def show(images: Sequence[transcript.Block]) -> Sequence[transcript.Block]:
-            return (await self._show(group.folder, [("user", images)], [True]))[0][1]
+            return await self._making.pictures(group.folder, images)
 
         await run.adopt(record, started.turn if started else None, frame, show)
         self.queue.adopt(group.chat_id, run, serving=started is not None)
@@ -409,24 +393,17 @@ class Orchestrator:
             return Served(what="nothing", run_lives=run.dead is None)
         turn = started.turn
         self.queue.serving(group.chat_id, task=turn.kind == "occurrence")
-        messages = await self._messages(group, started)
+        messages = await self._making.messages(group, started)
         if started.resumed and transcript.needs_user(messages):
             # Everything was said before the crash, only the turn's end was not noted.
             await run.void(started.frame, turn.id)
             end = TurnEnd(turn=turn.id, status="done", text=_last_text(messages))
-            served, _ = await self._conclude(group, run, turn, (0, end))
+            served, _ = await self._endings.conclude(group, run, turn, (0, end))
             return served
-        frame = await self._turn_start(group, started, messages)
+        frame = await self._making.frame(group, started, messages)
         return await self._to_the_end(
             group, run, turn, run.serve(turn, started.frame, frame), resumed=started.resumed
         )
-
-    async def _messages(self, group: Group, started: Started) -> list[transcript.Message]:
-        if started.turn.kind == "compaction" and self._compactor:
-            return await self._compactor.messages(started)
-        hosted = {tool.name for tool in self._host_tools(group)}
-        rows = await self._show(group.folder, started.transcript, started.own)
-        return transcript.assemble(rows, started.results, hosted)
 
     async def _to_the_end(
         self, group: Group, run: AgentRun, turn: Turn, serving: Awaitable[Ended], *, resumed: bool
@@ -437,7 +414,7 @@ class Orchestrator:
         if (self._closing or run.id in self._vacated) and isinstance(ended, Died):
             # The turn stays open: it goes on at the next start, or under the chat's new id.
             return Served(what="nothing", run_lives=False)
-        served, outcome = await self._conclude(group, run, turn, ended)
+        served, outcome = await self._endings.conclude(group, run, turn, ended)
         if self._compactor and outcome in ("answered", "silent"):
             await self._compactor.after(group, turn)
         log.info(
@@ -482,7 +459,7 @@ class Orchestrator:
             except (TaskGoneError, BadInputError) as error:
                 reason = error.safe if isinstance(error, BadInputError) else "its task is gone"
                 failed = verdict.Verdict(state="failed", reason=reason)
-                await self._end(group, turn, failed, run=run, n=None)
+                await self._endings.end(group, turn, failed, run=run, n=None)
                 continue
             started = await self._turns.resume(turn.id, run.id, content, now)
             if started:
@@ -493,8 +470,8 @@ class Orchestrator:
         if not asked:
             return None
         asked = [message for message in asked if message.thread == asked[0].thread][:limit]
-        batch = await self._ready(group.folder, _batch(seen, asked, limit))
-        started = await self._turns.begin(self._new_turn(group, asked, batch), run.id, now)
+        batch = await self._ready(group.folder, batch_of(seen, asked, limit))
+        started = await self._turns.begin(self._making.new_turn(group, asked, batch), run.id, now)
         for message in asked:
             self._presence.taken(message.chat_id, message.message_id)
         return started
@@ -503,216 +480,13 @@ class Orchestrator:
         content = await self._compactor.prepare(group, turn) if self._compactor else "nobody can"
         if isinstance(content, str):
             failed = verdict.Verdict(state="failed", reason=content)
-            await self._end(group, turn, failed, run=run, n=None)
+            await self._endings.end(group, turn, failed, run=run, n=None)
             return None
         return await self._turns.resume(turn.id, run.id, content, self._clock.now())
-
-    def _new_turn(
-        self, group: Group, asked: Sequence[StoredMessage], batch: Sequence[StoredMessage]
-    ) -> NewTurn:
-        mine = {message.seq for message in asked}
-        text = {"type": "text", "text": prompt.messages_xml(batch, self._settings.zone)}
-        return NewTurn(
-            chat_id=group.chat_id,
-            folder=group.folder,
-            asked=[message.seq for message in asked],
-            context=[message.seq for message in batch if message.seq not in mine],
-            content=[*(transcript.picture(path) for path in prompt.picture_paths(batch)), text],
-            trigger_event=asked[-1].event_id,
-            thread=asked[0].thread,
-            summary=f"Processing {len(batch)} message(s) for {group.name}",
-        )
-
-    async def _turn_start(
-        self, group: Group, started: Started, messages: list[transcript.Message]
-    ) -> TurnStart:
-        turn = started.turn
-        if turn.kind == "compaction":
-            return self._summary_start(group, turn, messages)
-        memory, global_memory = await self._memory(group.folder)
-        task = await self._task_turns.setup(started)
-        settings = self._settings
-        system = prompt.system_prompt(
-            assistant_name=settings.assistant_name,
-            group=group,
-            memory=memory,
-            global_memory=global_memory,
-            shell=settings.shell,
-        )
-        tools = [
-            {"name": tool.name, "description": tool.description, "input_schema": dict(tool.input_schema)}
-            for tool in self._host_tools(group)
-        ]
-        return TurnStart(
-            turn=turn.id,
-            model=task.model or group.model or settings.model,
-            system=system,
-            messages=messages,
-            host_tools=tools,
-            max_turns=settings.max_model_calls,
-            max_tokens=settings.max_tokens,
-            wall_clock_s=settings.turn_timeout_s,
-            web_tools=settings.web_tools,
-            script=task.script,
-        )
-
-    def _summary_start(self, group: Group, turn: Turn, messages: list[transcript.Message]) -> TurnStart:
-        settings = self._settings
-        return TurnStart(
-            turn=turn.id,
-            model=group.model or settings.model,
-            system=SUMMARY_SYSTEM,
-            messages=messages,
-            max_turns=2,
-            max_tokens=settings.max_tokens,
-            wall_clock_s=settings.turn_timeout_s,
-            own_tools=False,
-        )
-
-    async def _conclude(self, group: Group, run: AgentRun, turn: Turn, ended: Ended) -> tuple[Served, str]:
-        """Makes the end of a turn durable; says what the queue does next."""
-        if isinstance(ended, Died) and ended.outage:
-            await self._put_off(turn, ended.reason, fault=False, empty=False, frame=None)
-            return Served(what="outage", cause=ended.outage, sentence=ended.reason, run_lives=False), "open"
-        if isinstance(ended, Died) and ended.final:
-            await self._end(
-                group, turn, verdict.Verdict(state="failed", reason=ended.reason), run=run, n=None
-            )
-            return Served(what="done", run_lives=False), "failed"
-        if isinstance(ended, Died):
-            return await self._fault(group, turn, ended.reason, run_lives=False, n=None, run=run)
-        n, word = ended
-        if isinstance(word, AgentError):
-            if verdict.too_long(word) and self._compactor and await self._compactor.rescue(group, turn):
-                why = "the conversation is too long"
-                await self._put_off(turn, why, fault=False, empty=False, frame=(run.id, n))
-                await run.acknowledge(n)
-                return Served(what="retry", run_lives=run.dead is None), "too long"
-            judged = verdict.judge_error(word)
-        else:
-            judged = verdict.judge_end(turn, word, empty_before=await self._turns.empty_before(turn.id))
-        if judged.state is not None:
-            await self._end(group, turn, judged, run=run, n=n)
-            return Served(what="done", run_lives=run.dead is None), judged.state
-        if judged.again == "fault":
-            return await self._fault(group, turn, judged.reason, run_lives=run.dead is None, n=n, run=run)
-        empty = judged.again == "empty"
-        await self._put_off(turn, judged.reason, fault=False, empty=empty, frame=(run.id, n))
-        await run.acknowledge(n)
-        if judged.again == "outage":
-            log.warning("turn.outage", turn=turn.id, cause=judged.cause, detail=getattr(word, "detail", ""))
-            return Served(what="outage", cause=judged.cause, sentence=judged.reason), "open"
-        return Served(what="done" if judged.again == "interrupted" else "retry"), str(judged.again)
-
-    async def _fault(
-        self, group: Group, turn: Turn, reason: str, *, run_lives: bool, n: int | None, run: AgentRun
-    ) -> tuple[Served, str]:
-        """A try that failed: another one after a while, or the end. Nothing if the turn was cancelled meanwhile.
-
-        An occurrence's turn is one attempt; the store plans the next one.
-        """
-        if turn.kind == "occurrence":
-            log.warning("turn.fault", turn=turn.id, chat=turn.chat_id, reason=reason)
-            failed = verdict.Verdict(state="failed", reason=reason)
-            await self._end(group, turn, failed, run=run, n=n)
-            return Served(what="done", run_lives=run_lives), "failed"
-        frame = (run.id, n) if n else None
-        tries = await self._put_off(turn, reason, fault=True, empty=False, frame=frame)
-        log.warning("turn.fault", turn=turn.id, chat=turn.chat_id, tries=tries, reason=reason)
-        if n:
-            await run.acknowledge(n)
-        if tries < 0:
-            return Served(what="done", run_lives=run_lives), "cancelled"
-        if tries <= len(self._retry_delays_s):
-            delay_s = self._retry_delays_s[tries - 1]
-            return Served(what="retry", retry_in_s=delay_s, run_lives=run_lives), f"fault {tries}"
-        judged = verdict.Verdict(state="failed", reason=f"{reason} ({tries} tries)")
-        await self._end(group, turn, judged, run=run, n=None)
-        return Served(what="done", run_lives=run_lives), "failed"
-
-    async def _put_off(
-        self, turn: Turn, reason: str, *, fault: bool, empty: bool, frame: tuple[RunId, int] | None
-    ) -> int:
-        action = Action(
-            action_type="try_failed", triggered_by=turn.event_id, target=turn.chat_id, content=reason, turn_id=turn.id,
-            failed=True,
-        )  # fmt: skip
-        return await self._turns.put_off(
-            turn,
-            reason=reason,
-            fault=fault,
-            empty=empty,
-            notice=None,
-            action=action,
-            now=self._clock.now(),
-            frame=frame,
-        )
-
-    async def _end(
-        self, group: Group, turn: Turn, judged: verdict.Verdict, *, run: AgentRun, n: int | None
-    ) -> None:
-        if turn.kind == "compaction" and self._compactor:
-            await self._compactor.end(turn, judged, (run.id, n) if n else None)
-            if n:
-                await run.acknowledge(n)
-            self._poke(turn.chat_id, "conversation")
-            return
-        asked = await self._turns.last_asked(turn.id)
-        failed = judged.state == "failed"
-        text = self._failure_text(group, judged.reason, asked) if failed else judged.reply
-        entry = None
-        if turn.kind == "occurrence":  # of its failures the store speaks
-            entry = await self._task_turns.reply(turn, text) if text and not failed else None
-        elif text:
-            entry = OutboxEntry(
-                key=f"turn:{turn.id}:{'failed' if failed else 'reply'}", chat_id=turn.chat_id, text=text, thread=turn.thread,
-                reply_to=asked[1] if asked and group.is_group else None, turn_id=turn.id, action_id=turn.action_id,
-            )  # fmt: skip
-        action_type = {"failed": "turn_failed", "silent": "turn_silent", "cancelled": "turn_cancelled"}
-        ending = Ending(
-            state=judged.state or "failed",
-            reason=judged.reason,
-            entry=entry,
-            roll_back=judged.roll_back,
-            action_type=action_type.get(judged.state or "failed", "message_sent"),
-            failed=failed,
-        )
-        await self._turns.end(turn, ending, self._clock.now(), frame=(run.id, n) if n else None)
-        if n:
-            await run.acknowledge(n)
-        if turn.kind == "occurrence":
-            await self._look()  # what the store said of it, and when the next attempt is due
-        elif entry:
-            self._poke(turn.chat_id, entry.lane)
-
-    def _failure_text(self, group: Group, reason: str, asked: tuple[int, str] | None) -> str:
-        if asked is None:
-            return f"I could not do this: {reason}."
-        again = f"/retry {asked[0]} tries it again."
-        if not group.is_main:
-            again = f"Ask again, or the owner sends /retry {asked[0]} in the main chat."
-        return f"I could not answer this: {reason}. {again}"
 
 
 async def _as_they_are(_: Folder, messages: Sequence[StoredMessage]) -> list[StoredMessage]:
     return list(messages)
-
-
-async def _as_it_is(_: Folder, rows: transcript.Rows, __: Sequence[bool]) -> transcript.Rows:
-    return rows
-
-
-def _batch(seen: OpenMessages, asked: Sequence[StoredMessage], limit: int) -> list[StoredMessage]:
-    """What the agent reads: all that was asked, and as much of what was said before as the limit leaves room for."""
-    mine = {message.seq for message in asked}
-    last = max(mine)
-    others = [
-        m
-        for m in (*seen.earlier, *seen.waiting)
-        if m.seq not in mine and m.seq < last and m.thread == asked[0].thread and m.text.strip()
-    ]
-    room = max(0, limit - len(asked))
-    return sorted([*asked, *(others[-room:] if room else [])], key=lambda message: message.seq)
 
 
 def _last_text(messages: Sequence[transcript.Message]) -> str:

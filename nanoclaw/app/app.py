@@ -38,7 +38,7 @@ from nanoclaw.launcher import Launcher
 from nanoclaw.masking import Masker
 from nanoclaw.memory_templates import MemoryTemplates
 from nanoclaw.mounts import ExtraMounts
-from nanoclaw.orchestrator import Orchestrator, TurnSettings
+from nanoclaw.orchestrator import Orchestrator
 from nanoclaw.plugins import discover
 from nanoclaw.ports import Clock, Plugin
 from nanoclaw.registration import register_kind
@@ -51,6 +51,7 @@ from nanoclaw.sqlite.store import Store
 from nanoclaw.tasks import TaskRules
 from nanoclaw.tool_asks import ToolAsks, with_asks
 from nanoclaw.tracing import Recorder
+from nanoclaw.turn_making import TurnSettings
 from nanoclaw.wire import HostCall
 from nanoclaw.workflow_files import WorkflowFiles
 from nanoclaw.workflow_prompts import WorkflowPrompts

@@ -235,8 +235,9 @@ class PlayedWhatsApp:
             asked = json.loads(line)
             name, number = asked.pop("call"), asked.pop("id")
             failing = name == "SendMessage" and self.faults.fail_sends
+            refusal = {"Error": self.faults.fail_sends.pop(0)} if failing else None
             self.calls.append(Call(name="SendMessage refused" if failing else name, arguments=asked))
-            answering = asyncio.create_task(self._answer(writer, name, number, asked))
+            answering = asyncio.create_task(self._answer(writer, name, number, asked, refusal))
             self._handlers.add(answering)
             answering.add_done_callback(self._handlers.discard)
             self._notify()
@@ -258,9 +259,14 @@ class PlayedWhatsApp:
             self._put(event)
 
     async def _answer(
-        self, writer: asyncio.StreamWriter, name: str, number: int, asked: dict[str, Any]
+        self,
+        writer: asyncio.StreamWriter,
+        name: str,
+        number: int,
+        asked: dict[str, Any],
+        refusal: dict[str, Any] | None,
     ) -> None:
-        answer = await self._reply(name, asked)
+        answer = refusal or await self._reply(name, asked)
         if answer is not None and not writer.is_closing():
             writer.write(json.dumps({"answer": answer, "id": number}).encode() + b"\n")
 
@@ -306,8 +312,6 @@ class PlayedWhatsApp:
                 return {}
 
     async def _sent(self) -> dict[str, Any] | None:
-        if self.faults.fail_sends:
-            return {"Error": self.faults.fail_sends.pop(0)}
         if self.faults.hold_sends is not None:
             await self.faults.hold_sends.wait()
         if self.faults.drop_answers:

@@ -107,7 +107,8 @@ async def test_a_new_start_goes_on_behind_what_is_stored() -> None:
         assert len(gate.offered) == 451
 
 
-async def test_a_kill_between_a_new_message_and_the_catch_up_leaves_no_gap() -> None:
+async def test_a_new_message_does_not_overtake_what_is_being_read() -> None:
+    """However long that takes: it is left to the history, where it stands behind what was missed."""
     async with played() as slack:
         gate = Gate()
         ada, general = slack.user("U1", "Ada"), slack.channel("C1", "general")
@@ -116,6 +117,24 @@ async def test_a_kill_between_a_new_message_and_the_catch_up_leaves_no_gap() -> 
             await gate.until(lambda: gate.texts == ["one"])
         slack.say(general, ada, "two")
         slack.fail("conversations.history", hang)
+        async with running(slack, gate, settings=quick(slack, order_wait_s=0.01)):
+            await slack.wait_call("conversations.history", lambda call: call.fault is not None)
+            slack.say(general, ada, "three")
+            slack.say(general, ada, "/status")
+            await gate.until(lambda: gate.texts == ["one", "/status"])
+            slack.heal()
+            await gate.until(lambda: gate.texts == ["one", "/status", "two", "three"])
+
+
+async def test_a_kill_between_a_new_message_and_the_catch_up_leaves_no_gap() -> None:
+    async with played(ack_timeout_s=0.5) as slack:
+        gate = Gate()
+        ada, general = slack.user("U1", "Ada"), slack.channel("C1", "general")
+        async with running(slack, gate):
+            slack.say(general, ada, "one")
+            await gate.until(lambda: gate.texts == ["one"])
+        slack.say(general, ada, "two")
+        slack.fail("conversations.history", ratelimited(3600))
         second = build(slack, gate, settings=quick(slack, order_wait_s=0.01))
         await second.start(gate)
         await slack.wait_call("conversations.history", lambda call: call.fault is not None)

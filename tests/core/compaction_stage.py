@@ -17,11 +17,12 @@ from nanoclaw.directory import Directory
 from nanoclaw.domain import Group, RunId, new_id
 from nanoclaw.group_queue import QueueSettings
 from nanoclaw.notices import Notices
-from nanoclaw.orchestrator import Orchestrator, TurnSettings
+from nanoclaw.orchestrator import Orchestrator
 from nanoclaw.presence import Presence, PresenceSettings
 from nanoclaw.rooms import Room
 from nanoclaw.stores import LiveRun
 from nanoclaw.testing.messages_rules import check
+from nanoclaw.turn_making import TurnSettings
 from nanoclaw.wire import ModelEnd, TurnEnd, TurnStart
 from tests.core.test_agent_run import HELLO, Puppet
 from tests.sqlite.vault import MAIN, Vault, inbound, opened

@@ -17,10 +17,11 @@ from nanoclaw.domain import Group, RunId, new_id
 from nanoclaw.errors import FetchError
 from nanoclaw.group_queue import QueueSettings
 from nanoclaw.notices import Notices
-from nanoclaw.orchestrator import Orchestrator, TurnSettings
+from nanoclaw.orchestrator import Orchestrator
 from nanoclaw.presence import Presence, PresenceSettings
 from nanoclaw.stores import LiveRun
 from nanoclaw.testing.messages_rules import check
+from nanoclaw.turn_making import TurnSettings
 from nanoclaw.wire import Accepted, AgentError, FollowUp, TurnEnd, TurnStart
 from tests.core.attachment_stage import Stage, file, staged
 from tests.core.test_agent_run import HELLO, Puppet

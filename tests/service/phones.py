@@ -86,7 +86,7 @@ class Phone(ABC):
     def handed_over(self) -> int:
         """How often the service has handed a message over, whether anybody took it or not."""
 
-    def let_go(self) -> None:
+    def let_go(self) -> None:  # noqa: B027 - most have nothing to do
         """After the sender's death: the service is as it should be."""
 
     async def ask(self, text: str) -> str:
@@ -309,7 +309,7 @@ class SharedWhatsAppPhone(WhatsAppPhone):
 PHONES: Final[list[type[Phone]]] = [TelegramPhone, SlackPhone, WhatsAppPhone]
 
 
-def houses_for(*kinds: type[Phone]) -> dict[str, bool]:
+def houses_for(*kinds: type[Phone]) -> dict[str, Any]:
     """The services that a house for these phones needs."""
     names = {kind.name for kind in kinds}
     return {kind.name: kind.name in names for kind in PHONES}

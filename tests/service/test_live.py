@@ -47,19 +47,20 @@ async def test_in_a_private_chat_on_telegram_the_answer_is_a_draft_before_it_is_
 @pytest.mark.parametrize("live", [True, False])
 async def test_in_a_thread_on_slack_the_answer_grows_in_its_message_if_that_is_switched_on(
     live: bool,
-) -> None:  # noqa: FBT001 - two cases
+) -> None:
     async with phone_house(SlackPhone, {"slack": {"live_threads": live}}) as phone:
-        house = phone.house
+        assert isinstance(phone, SlackPhone)
+        house, place = phone.house, phone.place
         thread = phone.tell("let us begin")
         await phone.settled()
         count = len(house.slack.edited)
         house.api.model = story
-        house.api.faults = lambda _: Latency(0.0, each_event_s=0.2)
-        house.slack.say(phone.place, phone.ada, "tell me a story", thread=thread)
+        house.api.faults = lambda _: Latency(0.0, each_event_s=0.12)
+        house.slack.say(place, phone.ada, "tell me a story", thread=thread)
         assert await house.outcome("tell me a story") == "answered"
         await phone.settled()
 
-        ours = [m for m in house.slack.world.thread(phone.place.id, thread) if "bot_id" in m]
+        ours = [m for m in house.slack.world.thread(place.id, thread) if "bot_id" in m]
         edits = [edit.text for edit in house.slack.edited[count:]]
         assert [one["text"].split() for one in ours] == [STORY.split()]
         assert bool(edits) == live

@@ -103,8 +103,10 @@ class CatchUp:
             _log.warning("slack_catch_up_not_stored", channel=channel, reason=error.safe)
             return self._settings.store_pause_s
         except CALL_ERRORS as error:
+            self._positions.stuck = True
             return self._refused(channel, error, await reader.called(channel))
         except Exception:  # noqa: BLE001 - one channel, supervised: it is read again, and the others do not suffer
+            self._positions.stuck = True
             _log.exception("slack_catch_up_failed", channel=channel)
             return self._settings.retry_first_s
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from nanoclaw.errors import StoreUnavailableError
 from nanoclaw.ports import Receiver
 
 _REMEMBERED: Final = 2000
+_COMMAND: Final = re.compile(r"\s*(?:@\w+[\s,:]+)?/\w")
 
 _log = structlog.get_logger()
 
@@ -86,16 +88,14 @@ class Intake:
         return BoltResponse(status=200 if taken else 503, body="")
 
     async def _take(self, body: Mapping[str, Any]) -> bool:
-        """False: we stop, and this has to come again."""
+        """False: this has to come again, or from the history, because we stop or it would overtake what is missing."""
         inbound = await self._read(body)
         if inbound is None:
             return True
         channel = channel_of(inbound.chat_id)
         in_history = "event" in body and inbound.edit_of is None
-        if in_history:
-            await self._wait_for_order(channel)
-            if self._stopping:
-                return False
+        if in_history and (not await self._in_order(inbound, channel) or self._stopping):
+            return False
         cursor = self._positions.cursor(channel, inbound.message_id) if in_history else None
         try:
             await self.receive(inbound, cursor)
@@ -128,11 +128,20 @@ class Intake:
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
 
-    async def _wait_for_order(self, channel: str) -> None:
+    async def _in_order(self, inbound: Inbound, channel: str) -> bool:
+        """Whether it is its turn. False: what was missed before it is being read, and it will be read in its place.
+
+        Nothing waits for a history that cannot be read now, and a command not for long: its place is of no importance.
+        """
         try:
             await self._positions.in_order(channel)
         except TimeoutError:
-            _log.info("slack_order_not_waited_for", channel=channel)
+            waits = not self._positions.stuck and not _COMMAND.match(inbound.text)
+            _log.info("slack_order_not_waited_for", channel=channel, left_to_history=waits)
+            if waits:
+                self._behind(channel)
+            return not waits
+        return True
 
 
 def _place(payload: Mapping[str, Any]) -> str:

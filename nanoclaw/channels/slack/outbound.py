@@ -161,7 +161,12 @@ class Sender:
                 raise
             _log.warning("slack_sent_plain", key=part.key, error=code_of(error))
         return await self._api.post(
-            channel, escape(plain(text), quote=False), key=part.key, thread=part.thread, mrkdwn=False, blocks=()
+            channel,
+            escape(plain(text), quote=False),
+            key=part.key,
+            thread=part.thread,
+            mrkdwn=False,
+            blocks=(),
         )
 
     async def _replace(self, channel: str, ts: str, text: str, blocks: Sequence[dict[str, Any]]) -> bool:

@@ -43,6 +43,8 @@ class Positions:
         self._order_wait_s = order_wait_s
         self._patient_until = 0.0
         self._positions: dict[str, _Position] = {}
+        self.stuck = False
+        """What was missed cannot be read now, and nobody knows when it can."""
 
     def reopened(self) -> list[str]:
         """There was a time without a connection: what registered channels missed has to be read. Those channels."""
@@ -63,6 +65,7 @@ class Positions:
         position = self._at(channel)
         position.complete = True
         position.ordered.set()
+        self.stuck = False
 
     def nobody_waits(self) -> None:
         """The service stops."""
