@@ -30,3 +30,7 @@ CREATE INDEX idx_compactions_for ON compactions(for_turn) WHERE for_turn IS NOT 
 CREATE INDEX idx_turns_group ON turns(group_folder, started_at);
 
 ALTER TABLE sessions ADD COLUMN tokens INTEGER;               -- how long the model found the conversation last
+
+-- For what is kept a year and then goes.
+CREATE INDEX idx_task_run_logs_run_at ON task_run_logs(run_at);
+CREATE INDEX idx_outbox_done ON outbox(done_at) WHERE done_at IS NOT NULL;

@@ -271,7 +271,9 @@ class Delivery:
                 await self._records.sent(job.entry, part, outcome, last=last)
                 return
             if isinstance(outcome.error, SendPermanentError) and to_send.replaces is None:
-                await self._give_up(job.entry, outcome.error.safe, outcome.call)
+                if to_send.file is None:
+                    await self._give_up(job.entry, outcome.error.safe, outcome.call)
+                job.file_refused = outcome.error.safe  # perhaps that alone: the chat is told in its place
             uncertain = uncertain or isinstance(outcome.error, SendUncertainError)
             delay_s = self._delay_s(outcome.error, tries)
             if isinstance(outcome.error, SendPermanentError):

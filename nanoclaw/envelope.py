@@ -23,6 +23,8 @@ class Sending:
     expires: datetime
     replaces: str | None = None
     """The service's id of the message that its first part takes the place of."""
+    file_refused: str = ""
+    """Why the service does not take the entry's file, in words for a person."""
 
 
 class Envelope:
@@ -72,6 +74,8 @@ class Envelope:
         if entry.spool_path is None:
             return "", ""
         what = entry.file_name or "without a name"
+        if job.file_refused:
+            return "", f"(a file, {what}, could not be sent: {job.file_refused.rstrip('.')})"
         size = self._spool.size(entry.spool_path) if self._spool else None
         if size is None:
             return "", f"(a file, {what}, is gone from the server and cannot be sent)"

@@ -107,7 +107,10 @@ class SendFile:
             with file:
                 if self._spool.used_bytes() > MAX_WAITING_BYTES:
                     raise HostToolRefusedError("too many files wait to be sent; try again later")
-                suffix = suffix_of(file.read(HEAD_BYTES), path)
+                head = file.read(HEAD_BYTES)
+                if not head:
+                    raise HostToolRefusedError("the file is empty; chat services take no empty files")
+                suffix = suffix_of(head, path)
                 file.seek(0)
                 kept = self._spool.copy(file, suffix, limit_bytes)
         except TooLargeError as error:

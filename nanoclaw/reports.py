@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from nanoclaw.domain import ChatId, Disposition, Outcome, PartState, Task, TaskStatus, TurnState
+
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""What turns the direction of all that follows it, ours included."""
 
 # --- what is there now ---------------------------------------------------------------------------------------
 
@@ -289,8 +293,8 @@ def bold(text: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """On one line, at most `limit` characters and then `...`."""
-    line = " ".join(text.split())
+    """On one line, at most `limit` characters and then `...`. For what others wrote, too: it can make no link."""
+    line = " ".join(_TURNS.sub("", text).split()).replace("](", "] (")
     return line if len(line) <= limit else line[:limit].rstrip() + "..."
 
 

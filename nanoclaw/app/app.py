@@ -548,12 +548,13 @@ class App:
         await self.scheduler.tick()
 
     async def prune(self) -> None:
-        """Hourly: the trace keeps to its retention."""
+        """Hourly: the trace keeps to its retention, and so does what was settled long ago."""
         if self._pruning.locked():
             return
         async with self._pruning:
             try:
                 deleted = await self.store.prune_trace(self.settings.trace.retention_days)
+                deleted += await self.store.prune_settled(self.settings.store.keep_days)
             except StoreUnavailableError as error:
                 log.error("prune.failed", reason=str(error))
             else:

@@ -8,7 +8,8 @@ from nanoclaw.commands.deps import Deps
 from nanoclaw.commands.wording import usage_line
 from nanoclaw.domain import Group
 from nanoclaw.ports import Answer, Invocation, Where
-from nanoclaw.reports import ago, bold
+from nanoclaw.registration import MAX_NAME
+from nanoclaw.reports import ago, bold, cut
 
 MAX_UNREGISTERED = 20
 
@@ -49,7 +50,7 @@ class Groups:
         lines += [bold("Other chats:")] if chats else []
         for number, chat in enumerate(chats, len(groups) + 1):
             seen = ago(chat.last_at, self._deps.clock.now()) if chat.last_at else "never"
-            lines += [f"{bold(f'{number}.')} {chat.name}", f"   {chat.channel} · {seen}"]
+            lines += [f"{bold(f'{number}.')} {cut(chat.name, MAX_NAME)}", f"   {chat.channel} · {seen}"]
         lines += ["Register one: /group add <number> [name]"] if chats else []
         return Answer(text="\n".join(lines))
 

@@ -272,6 +272,14 @@ class TaskSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """`[store]`: how long what is settled is kept."""
+
+    keep_days: int = field(default=365, metadata={"rule": Whole(low=0, high=36_500)})
+    """Messages, answers, ended turns, occurrences. 0 keeps for ever; conversations that go on are always kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSettings:
     """`[trace]`: what `/debug` can look back on."""
 
@@ -316,6 +324,7 @@ class Settings:
     asks: AskSettings = field(default_factory=AskSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     tasks: TaskSettings = field(default_factory=TaskSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
     trace: TraceSettings = field(default_factory=TraceSettings)
     log: LogSettings = field(default_factory=LogSettings)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -366,6 +375,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "asks": AskSettings,
     "alerts": AlertSettings,
     "tasks": TaskSettings,
+    "store": StoreSettings,
     "trace": TraceSettings,
     "log": LogSettings,
 }

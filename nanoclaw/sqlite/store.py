@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from nanoclaw.domain import Action, Event, RunId, ToolCall, stamp
 from nanoclaw.errors import BadInputError
 from nanoclaw.ports import Clock, Migration, Tx
-from nanoclaw.sqlite import migrate, outbox, rows, runs, trace, turns, usage
+from nanoclaw.sqlite import migrate, outbox, retention, rows, runs, trace, turns, usage
 from nanoclaw.sqlite.ask_store import AskStore
 from nanoclaw.sqlite.asks import DEFAULT_RULES, AskRules
 from nanoclaw.sqlite.attachments import Attachments
@@ -203,12 +203,19 @@ class Store:
         """Deletes trace rows older than the retention, in small steps; 0 days keeps for ever. Rows deleted."""
         if retention_days == 0:
             return 0
-        cutoff = stamp(self._clock.now() - timedelta(days=retention_days))
+        return await self._prune(retention_days, trace.prune_step)
+
+    async def prune_settled(self, keep_days: int) -> int:
+        """Deletes what was settled longer ago, likewise."""
+        return await self._prune(keep_days, retention.step) if keep_days else 0
+
+    async def _prune(self, days: int, step: Callable[[sqlite3.Connection, str, int], int]) -> int:
+        cutoff = stamp(self._clock.now() - timedelta(days=days))
         deleted = 0
         await self.writer.spare(lambda c: checkpoint_every(c, PRUNE_CHECKPOINT_PAGES))
         try:
-            while step := await self.writer.spare(lambda c: trace.prune_step(c, cutoff, PRUNE_ROWS)):
-                deleted += step
+            while gone := await self.writer.spare(lambda c: step(c, cutoff, PRUNE_ROWS)):
+                deleted += gone
         finally:
             await self.writer.spare(lambda c: checkpoint_every(c, CHECKPOINT_PAGES))
         return deleted

@@ -104,6 +104,30 @@ def test_a_command_for_another_bot_is_not_for_us_even_as_a_reply_to_us() -> None
     assert not heard(message(text="/help@other_bot", reply_to_message=ours)).mentions_me
 
 
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [
+        ({"type": "user", "sender_user": ADA}, "[forwarded from Ada L]"),
+        ({"type": "hidden_user", "sender_user_name": "Eve\n[x]"}, "[forwarded from Eve [x]]"),
+        ({"type": "chat", "sender_chat": GROUP}, "[forwarded from Family]"),
+        ({"type": "hidden_user", "sender_user_name": " "}, "[forwarded]"),
+    ],
+)
+def test_what_is_passed_on_says_whose_words_it_is_and_begins_with_no_command(
+    origin: dict[str, Any], told: str
+) -> None:
+    got = heard(message(PRIVATE, text="/yes 1", forward_origin=origin | {"date": 1_763_629_200}))
+
+    assert (got.text, got.caption) == (f"{told}\n/yes 1", None)
+
+
+def test_a_caption_that_is_passed_on_is_no_command() -> None:
+    origin = {"type": "hidden_user", "sender_user_name": "Eve", "date": 1_763_629_200}
+    got = heard(message(PRIVATE, photo=PHOTO, caption="/yes 1", forward_origin=origin))
+
+    assert (got.text, got.caption) == ("[forwarded from Eve]\n/yes 1\n[photo]", None)
+
+
 def test_a_reply_carries_its_quote_and_means_us_if_it_answers_us() -> None:
     ours = message(text="x" * 1500) | {"from": BOT, "message_id": 41}
     theirs = message(text="look", message_id=40)

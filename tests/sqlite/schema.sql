@@ -100,6 +100,8 @@ CREATE INDEX idx_occurrences_open ON occurrences(group_folder, due)WHERE state =
 
 CREATE INDEX idx_occurrences_task ON occurrences(task_id, due);
 
+CREATE INDEX idx_outbox_done ON outbox(done_at)WHERE done_at IS NOT NULL;
+
 CREATE INDEX idx_outbox_parts_sending ON outbox_parts(state)WHERE state IN('sending', 'uncertain');
 
 CREATE INDEX idx_outbox_turn ON outbox(turn_id)WHERE turn_id IS NOT NULL;
@@ -111,6 +113,8 @@ CREATE INDEX idx_runs_live ON runs(group_folder)WHERE state = 'live';
 CREATE INDEX idx_status ON scheduled_tasks(status);
 
 CREATE INDEX idx_task_run_logs ON task_run_logs(task_id, run_at);
+
+CREATE INDEX idx_task_run_logs_run_at ON task_run_logs(run_at);
 
 CREATE INDEX idx_tasks_group ON scheduled_tasks(group_folder, status);
 

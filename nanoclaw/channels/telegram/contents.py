@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from telegram import Message
+from telegram import (
+    Message,
+    MessageOriginChannel,
+    MessageOriginChat,
+    MessageOriginHiddenUser,
+    MessageOriginUser,
+)
 
 from nanoclaw.domain import Attachment, AttachmentKind
 
@@ -60,6 +66,24 @@ def described(message: Message) -> str | None:
     """In brackets, what stands for the part of a message that is no words; None for a message of words alone."""
     found = _held(message, _DESCRIBED)
     return f"[{_DESCRIBED[found](getattr(message, found))}]" if found else None
+
+
+def forwarded(message: Message) -> str | None:
+    """In brackets, whose words these are if somebody only passes them on: no command of his, nor his own."""
+    origin = message.forward_origin
+    if origin is None:
+        return None
+    if isinstance(origin, MessageOriginUser):
+        name = origin.sender_user.full_name
+    elif isinstance(origin, MessageOriginHiddenUser):
+        name = origin.sender_user_name
+    elif isinstance(origin, MessageOriginChat):
+        name = origin.sender_chat.effective_name or ""
+    elif isinstance(origin, MessageOriginChannel):
+        name = origin.chat.effective_name or ""
+    else:
+        name = ""
+    return f"[{' '.join(f'forwarded from {name}'.split())}]" if name.strip() else "[forwarded]"
 
 
 def attachments(message: Message) -> tuple[Attachment, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from telegram import CallbackQuery, Chat, Message, Update, User
 
-from nanoclaw.channels.telegram.contents import attachments, described
+from nanoclaw.channels.telegram.contents import attachments, described, forwarded
 from nanoclaw.domain import ChatId, Cursor, Inbound, Quote
 from nanoclaw.formatting import mended
 
@@ -60,10 +60,11 @@ def _message(message: Message, me: User, cursor: Cursor) -> Inbound | None:
     if message.chat.type not in {"private", *_GROUPS}:
         return None
     words, for_us = _command(mended(message.text or message.caption or ""), me)
-    thing = described(message)
+    thing, origin = described(message), forwarded(message)
     text = "\n".join(piece for piece in (words, mended(thing or "")) if piece)
     if not text.strip():
         return None
+    text = f"{mended(origin)}\n{text}" if origin else text
     if for_us is None:
         for_us = _names_me(message, text, me) or _answers_me(message, me)
     sender, sender_name, from_bot = _sender(message)
@@ -83,7 +84,7 @@ def _message(message: Message, me: User, cursor: Cursor) -> Inbound | None:
         thread=_thread(message),
         cursor=cursor,
         attachments=attachments(message),
-        caption=words if thing is not None and words else None,
+        caption=words if thing is not None and words and not origin else None,
     )
 
 
