@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Tests that need neither the whole service nor an engine; two files at a time.
+FAST := -n 2 --dist loadfile -m "not service and not engine"
 INPUTS := pyproject.toml constraints.txt
 
 .PHONY: help run test check lint bench constraints clean
@@ -20,10 +22,11 @@ run: $(VENV)/.installed
 # NANOCLAW_TEST_ENGINE=install (as root, on Debian): installs a container engine if there is none, and starts one for the
 # tests alone. Without it the tests of containers use the engine that answers, or are skipped.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(FAST)
+	$(BIN)/python -m pytest -m "service or engine"
 
 check: lint
-	$(BIN)/python -m pytest -m "not service and not engine"
+	$(BIN)/python -m pytest $(FAST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

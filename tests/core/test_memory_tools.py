@@ -16,7 +16,7 @@ from nanoclaw.memory_templates import MemoryTemplates
 from nanoclaw.memory_tools import ConversationSearch, GlobalMemory
 from nanoclaw.rooms import Room
 from nanoclaw.wire import HostCall, ModelEnd
-from tests.sqlite.vault import FAMILY, MAIN, NOW, RUN, Vault, opened
+from tests.sqlite.vault import FAMILY, MAIN, NOW, Vault, opened
 
 
 class Desk:
@@ -73,8 +73,10 @@ async def test_a_search_finds_what_was_said_newest_first(desk: Desk) -> None:
 
     assert await desk.call(FAMILY, "search_conversations", query="PLUMBER") == (
         True,
-        '- 2026-11-20 09:00 Andy: He said "the plumber costs 100%" then.\n'
-        "- 2026-11-20 09:00 Andy: The plumber is called Müller & comes on Monday.",
+        (
+            '- 2026-11-20 09:00 Andy: He said "the plumber costs 100%" then.\n'
+            "- 2026-11-20 09:00 Andy: The plumber is called Müller & comes on Monday."
+        ),
     )
 
 
