@@ -9,6 +9,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,7 @@ from nanoclaw.stores import AttachmentStore
 KEPT_IN = "attachments"
 """Below each group's folder. The files are the group's own: nothing here ever deletes them."""
 _AT_ONCE = 4
+_LOOK_AGAIN_S = 0.1
 _MIB = 1024 * 1024
 
 log = structlog.get_logger()
@@ -111,6 +113,7 @@ class Attachments:
         current = await self._store.find(file.id)
         if current is None or current.state != "waiting":
             return current or replace(file, state="failed", problem="it was withdrawn")
+        await self._until_reachable(message.chat_id)
         async with self._turnstile:
             try:
                 path, size = await self._kept(folder, message, file)
@@ -124,6 +127,14 @@ class Attachments:
         await self._store.keep(file.id, path, size, self._clock.now())
         log.info("attachment.kept", attachment=file.id, chat=message.chat_id, kind=file.kind, bytes=size)
         return replace(file, state="kept", path=path, size_bytes=size)
+
+    async def _until_reachable(self, chat_id: ChatId) -> None:
+        """A channel that is not up yet, at our own start above all, is given as long as a fetch."""
+        channel = self._channel_of(chat_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.fetch_timeout_s):
+                while channel is not None and not channel.reachable(chat_id):  # noqa: ASYNC110 - nobody announces it
+                    await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _failed(self, message: StoredMessage, file: KeptAttachment, error: Exception) -> KeptAttachment:
         problem = f"could not be fetched: {_in_words(error)}"

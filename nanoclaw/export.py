@@ -14,12 +14,13 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from nanoclaw import conversations, schedule
+from nanoclaw import conversations
 from nanoclaw.domain import ChatId, Folder, Group, Lane, OutboxEntry, Task, new_id
-from nanoclaw.errors import NanoclawError
+from nanoclaw.errors import NanoclawError, StoreUnavailableError
 from nanoclaw.ports import Channel, Clock, Tx
 from nanoclaw.spool import Spool
 from nanoclaw.stores import KeptRow
+from nanoclaw.tasks import described
 
 PREFIX = "export:"
 """Of the keys under which it is kept who waits for what."""
@@ -110,8 +111,10 @@ class Exporter:
                 return await self._file(key, group, to, thread)
             except _TooLargeError as error:
                 why = str(error)
-            except (NanoclawError, OSError) as error:
-                log.error("export.failed", group=group.folder, reason=str(error))
+            except StoreUnavailableError:
+                raise
+            except Exception:  # one export is supervised here: it holds up no other, and no start
+                log.exception("export.failed", group=group.folder)
                 why = "it could not be put together on the server"
         return OutboxEntry(
             key=key, chat_id=to, text=f"I could not export this: {why}.", lane="command", thread=thread
@@ -190,9 +193,7 @@ def _readme(group: Group, at: datetime) -> str:
 def _tasks(tasks: Sequence[Task], zone: ZoneInfo, now: datetime) -> str:
     lines = ["# Tasks", ""]
     for task in tasks:
-        there = schedule.zone_named(task.zone) if task.zone else zone
-        when = schedule.describe(task.schedule_type, task.schedule_value, there, now=now)
-        lines.append(f"* {task.prompt} ({when}, {task.status})")
+        lines.append(f"* {task.prompt} ({described(task, now, zone)}, {task.status})")
     return "\n".join([*lines, *([] if tasks else ["None."])]) + "\n"
 
 

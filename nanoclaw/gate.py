@@ -20,6 +20,7 @@ from nanoclaw.stores import Held, MailboxStore
 
 SPEAKS_WITHOUT_STORE = ("status", "help", "stop")
 """Commands that answer from memory when nothing can be written."""
+_EDITED = "A message that is edited into a command is not carried out. Send it as a new message."
 
 log = structlog.get_logger()
 
@@ -172,8 +173,7 @@ class Gate:
             await self._mailbox.note(inbound, "command", why, self._clock.now())
             return
         if inbound.edit_of is not None:
-            why = f"{inbound.sender_name}: {line} (an edit; commands are not run again)"
-            await self._mailbox.note(inbound, "command", why, self._clock.now())
+            await self._not_again(inbound, line, command, owner=owner)
             return
         key = (inbound.chat_id, inbound.sender, inbound.message_id)
         answered = key in self._answered_in_the_dark
@@ -195,6 +195,16 @@ class Gate:
         if entry:  # None: a repeat of what was answered before, or a command that says nothing
             self._poke(inbound.chat_id, "command")
             self._own(self._afterwards(answer))
+
+    async def _not_again(self, inbound: Inbound, line: str, command: Command, *, owner: bool) -> None:
+        """What a command is was decided when it was sent. Who may use it is told so; a stranger hears nothing."""
+        line = f"{line} (an edit; commands are not run again)"
+        if command.where == "anywhere":
+            await self._mailbox.note(inbound, "command", f"{inbound.sender_name}: {line}", self._clock.now())
+            return
+        entry, _ = await self._store_answer(inbound, line, Answer(text=_EDITED), owner=owner)
+        if entry:
+            self._poke(inbound.chat_id, "command")
 
     async def _run(self, command: Command, invocation: Invocation) -> Answer:
         try:

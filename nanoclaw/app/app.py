@@ -168,7 +168,7 @@ class App:
         stack.push_async_callback(self.post.stop)
         if self.whatsapp:
             stack.push_async_callback(self.link_desk.stop)
-        await self.post.start(self.gate)
+        self._plugins.problems += await self.post.start(self.gate)
         self.out.watch.start()
         stack.push_async_callback(self.out.watch.stop)
         self.recorder.log_event("system", None, {"version": __version__}, "The service has started")

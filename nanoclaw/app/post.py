@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+import structlog
 
 from nanoclaw import __version__
 from nanoclaw.channels.local.channel import LocalChannel
@@ -14,13 +17,16 @@ from nanoclaw.commands.deps import ChannelView
 from nanoclaw.config import Settings
 from nanoclaw.delivery import channel_by_owner
 from nanoclaw.domain import ChatId, Group, OutboxEntry
+from nanoclaw.errors import NanoclawError
 from nanoclaw.home import Home
-from nanoclaw.ports import Channel, Clock, LinkStep, Receiver
+from nanoclaw.ports import Channel, ChannelHealth, Clock, LinkStep, Receiver
 from nanoclaw.sqlite.store import Store
 
 if TYPE_CHECKING:
     from nanoclaw.channels.whatsapp.channel import WhatsAppChannel
     from nanoclaw.channels.whatsapp.desk import LinkDesk
+
+log = structlog.get_logger()
 
 
 class Post:
@@ -29,21 +35,44 @@ class Post:
     def __init__(self) -> None:
         self.channels: dict[str, Channel] = {}
         self.of = channel_by_owner(self.channels)
+        self._broken: dict[str, str] = {}
+        """Channels that could not be started, and why."""
 
     def add(self, channel: Channel) -> None:
         self.channels[channel.name] = channel
 
-    async def start(self, receiver: Receiver) -> None:
-        await asyncio.gather(*(channel.start(receiver) for channel in self.channels.values()))
+    async def start(self, receiver: Receiver) -> list[str]:
+        """Side by side. A channel that cannot start stops no other one: what went wrong, in words.
+
+        Raises what the terminal raises: the way in that always works has to.
+        """
+        told = await asyncio.gather(*(self._start(channel, receiver) for channel in self.channels.values()))
+        return [problem for problem in told if problem]
+
+    async def _start(self, channel: Channel, receiver: Receiver) -> str | None:
+        try:
+            await channel.start(receiver)
+        except Exception as error:
+            if channel.name == LocalChannel.name:
+                raise
+            log.exception("channel.start_failed", channel=channel.name)
+            reason = error.safe if isinstance(error, NanoclawError) else "The log says why."
+            self._broken[channel.name] = f"It could not be started. {reason}"
+            return f"The channel {channel.name} could not be started. {reason}"
+        return None
 
     async def stop(self) -> None:
         await asyncio.gather(*(channel.stop() for channel in self.channels.values()), return_exceptions=True)
 
     def views(self) -> list[ChannelView]:
         return [
-            ChannelView(name=channel.name, health=channel.health(), capabilities=channel.capabilities)
+            ChannelView(name=channel.name, health=self._health(channel), capabilities=channel.capabilities)
             for channel in self.channels.values()
         ]
+
+    def _health(self, channel: Channel) -> ChannelHealth:
+        broken = self._broken.get(channel.name)
+        return replace(channel.health(), state="down", reason=broken) if broken else channel.health()
 
     def reachable(self, chat_id: ChatId) -> bool:
         """Whether a message to this chat has a good chance now."""

@@ -156,6 +156,7 @@ def _removed(tx: Tx, group: Group, stopped: list[TurnId]) -> str:
     if tasks:
         lines.append(f"Paused: {_count(len(tasks), 'task')}.")
     lines.append(f"The folder {group.folder} stays; /group add {group.chat_id} brings it back.")
+    lines += _way_back(tx) if group.is_main else []
     return "\n".join(lines)
 
 
@@ -208,7 +209,7 @@ def _make_ordinary(tx: Tx, group: Group) -> str:
         return refusal
     changed = replace(group, is_main=False)
     tx.change_group(changed)
-    return f"{group.name} is an ordinary group now. {speaks(changed)}."
+    return "\n".join([f"{group.name} is an ordinary group now. {speaks(changed)}.", *_way_back(tx)])
 
 
 def _stays_main(tx: Tx, group: Group, what: str) -> str:
@@ -218,6 +219,15 @@ def _stays_main(tx: Tx, group: Group, what: str) -> str:
     if group.is_main and sum(each.is_main for each in tx.groups()) == 1:
         return f"{group.name} is the only main; it cannot be {what} before there is another one."
     return ""
+
+
+def _way_back(tx: Tx) -> list[str]:
+    """For who has just given away the last control panel on a phone."""
+    if any(group.is_main and group.chat_id != TERMINAL for group in tx.groups()):
+        return []
+    return [
+        "Only the terminal is a main now. /pair makes a chat a main again; `nanoclaw pair` prints its code."
+    ]
 
 
 def _is_trigger(word: str) -> bool:

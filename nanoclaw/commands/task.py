@@ -21,6 +21,7 @@ _EXAMPLES = (
     "/task add in 20 minutes call mum",
     "/task add in family: 0 18 * * 0 plan the week",
 )
+_NO_CHAT = "its chat is not registered any more. /group add brings it back"
 _Verb = Callable[[Tx, Task], str]
 
 
@@ -80,6 +81,8 @@ def _pause(tx: Tx, task: Task) -> str:
 def _resume(tx: Tx, task: Task, owners: ZoneInfo) -> str:
     if task.status != "paused":
         return f"Task is {task.status}, not paused"
+    if tx.group(task.chat_id) is None:
+        return f"Still paused: {_NO_CHAT}"
     try:
         due = after_pause(task, tx.now, owners)
     except schedule.ScheduleError as error:
@@ -98,9 +101,15 @@ def _delete(tx: Tx, task: Task) -> str:
 def _run(tx: Tx, task: Task) -> str:
     if task.kind != "prompt" and task.status == "paused":
         return "Task is paused; resume it first"
+    if tx.group(task.chat_id) is None:
+        return f"Not started: {_NO_CHAT}"
     if not tx.run_task(task.id):
         return f'"{_quoted(task)}" is running already'
-    planned = f"\nIts next planned run stays: {until(task.next_run, tx.now)}" if task.next_run else ""
+    planned = ""
+    if task.status == "active" and task.next_run:
+        planned = f"\nIts next planned run stays: {until(task.next_run, tx.now)}"
+    elif task.status == "paused":
+        planned = "\nIt stays paused otherwise"
     return f"{_done(tx, task, 'task_started', 'Started')}{planned}"
 
 

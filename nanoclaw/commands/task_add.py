@@ -16,6 +16,8 @@ from nanoclaw.tasks import described
 REMINDER = "Say this reminder: "
 """How a prompt begins that is to be told, not to be done; the offline model knows it, too."""
 SAID_CHARS = 200
+_LENGTH = re.compile(r"[0-9]+[^0-9]")
+"""`in 20m: call mum` names no group, unless one is called that."""
 _ELSEWHERE = re.compile(r"in\s+(\S+?)\s*:\s+(.+)", re.IGNORECASE | re.DOTALL)
 
 
@@ -24,7 +26,9 @@ def added(deps: Deps, invocation: Invocation, text: str) -> Answer:
     chat_id = invocation.inbound.chat_id
     group, elsewhere = invocation.group, _ELSEWHERE.fullmatch(text)
     if elsewhere:
-        group, text = find_group(deps, chat_id, elsewhere[1]), elsewhere[2]
+        named = find_group(deps, chat_id, elsewhere[1])
+        if named or not _LENGTH.match(elsewhere[1]):
+            group, text = named, elsewhere[2]
     if group is None:
         return Answer(
             text=f"No group is called {elsewhere[1] if elsewhere else chat_id}. /groups lists them."

@@ -51,9 +51,7 @@ async def task_list(deps: Deps, invocation: Invocation) -> str:
     deps.lists.show(invocation.inbound.chat_id, "tasks", [task.id for task in tasks])
     if not tasks:
         return "No scheduled tasks."
-    names = (
-        {} if scope else {g.folder: g.name for g in deps.groups() if not group or g.folder != group.folder}
-    )
+    names = {g.folder: g.name for g in deps.groups()}
     short = short_ids([task.id for task in tasks])
     lines = [bold("Scheduled tasks"), "----------------"]
     for status, title, tag in _SECTIONS:
@@ -61,7 +59,8 @@ async def task_list(deps: Deps, invocation: Invocation) -> str:
         lines += [bold(title)] if section else []
         for number, task in section[:MAX_IN_SECTION]:
             lines += _task_lines(deps, task, number, tag, short[task.id])
-            lines += [f"   Group: {names[task.folder]}"] if task.folder in names else []
+            elsewhere = not group or task.folder != group.folder
+            lines += [f"   Group: {names.get(task.folder, task.folder)}"] if elsewhere else []
         left_out = found.counts.get(status, 0) - len(section[:MAX_IN_SECTION])
         lines += [f"… and {left_out} more"] if section and left_out > 0 else []
     return "\n".join(lines)

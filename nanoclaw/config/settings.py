@@ -231,7 +231,7 @@ class AttachmentSettings:
     """`[attachments]`: files in both directions."""
 
     max_mb: int = field(default=20, metadata={"rule": Whole(low=1, high=2000)})
-    """A larger file is not fetched, and the agent is told so."""
+    """A larger file is neither fetched nor sent, and the agent is told so."""
     image_edge_px: int = field(default=1568, metadata={"rule": Whole(low=64, high=8000)})
     """The longer edge of an image as the model sees it; larger ones are scaled down."""
     text_kb: int = field(default=200, metadata={"rule": Whole(low=1, high=10_000)})

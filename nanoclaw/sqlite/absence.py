@@ -47,19 +47,24 @@ def _tell(c: sqlite3.Connection, ledger: Ledger, away: datetime, now: datetime) 
             said.append(f"{what}: {_named(found, now, zone)}.")
     if not said:
         return False
-    first = due_words(away, now, zone)
-    text = f"I was away from {first.removeprefix('at ')} to {now.astimezone(zone):%H:%M}. {' '.join(said)}"
+    first = _plain_moment(away.replace(second=0, microsecond=0), now, zone)
+    text = f"I was away from {first} to {now.astimezone(zone):%H:%M}. {' '.join(said)}"
     return ledger.tell_main(c, f"away:{stamp(away)}", text, None, now)
 
 
 def _named(found: list[tuple[str, str, int]], now: datetime, zone: ZoneInfo) -> str:
     shown = []
     for prompt, last, times in found[:_NAMED]:
-        due = due_words(moment(last), now, zone).removeprefix("at ")
+        due = _plain_moment(moment(last), now, zone)
         count = f"{times} times, last " if times > 1 else "due "
         shown.append(f"{cut(prompt, _NAME_CHARS)} ({count}{due})")
     more = len(found) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _plain_moment(at: datetime, now: datetime, zone: ZoneInfo) -> str:
+    """`07:00`, or `Thursday 19 November at 07:00`: to follow `from` or `due`."""
+    return due_words(at, now, zone).removeprefix("at ").removeprefix("on ")
 
 
 def _clock_set_back(c: sqlite3.Connection, ledger: Ledger, before: datetime, now: datetime) -> bool:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
+from html import unescape
 from typing import Any
 
 from nanoclaw.conversations import FOLDER
@@ -133,13 +134,17 @@ class Compactions:
 
     async def matching(self, folder: Folder, words: Sequence[str], limit: int) -> list[KeptRow]:
         """Rows of the group's conversations, all there ever were, that hold each of the words; newest first."""
-        fits = " AND ".join("t.content LIKE ? ESCAPE '!'" for _ in words)
         sql = (
-            f"SELECT {_KEPT} FROM transcript t JOIN turns o ON o.id = t.turn_id WHERE o.group_folder = ? AND {fits}"  # noqa: S608
+            f"SELECT {_KEPT} FROM transcript t JOIN turns o ON o.id = t.turn_id WHERE o.group_folder = ? AND holds(t.content)"  # noqa: S608
             " GROUP BY t.turn_id, t.content ORDER BY t.id DESC LIMIT ?"
         )
-        values = (folder, *(f"%{_literal(word)}%" for word in words), limit)
-        return await self._reader.call(lambda c: [_row(r) for r in c.execute(sql, values)])
+
+        def work(c: sqlite3.Connection) -> list[KeptRow]:
+            # LIKE tells Ä from ä, and knows nothing of how messages are escaped.
+            c.create_function("holds", 1, lambda content: _holds(content, words), deterministic=True)
+            return [_row(row) for row in c.execute(sql, (folder, limit))]
+
+        return await self._reader.call(work)
 
 
 def begin(
@@ -302,7 +307,7 @@ def _row(row: tuple[Any, ...]) -> KeptRow:
     )  # fmt: skip
 
 
-def _literal(word: str) -> str:
-    """For LIKE; as JSON writes it between quotation marks."""
-    text = json.dumps(word, ensure_ascii=False)[1:-1]
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+def _holds(content: str, words: Sequence[str]) -> bool:
+    """Whether a row's JSON says all of these words, which are casefolded."""
+    plain = unescape(content.replace('\\"', '"').replace("\\\\", "\\")).casefold()
+    return all(word in plain for word in words)

@@ -19,6 +19,8 @@ from nanoclaw.stores import live_key
 CODE_LIFETIME = timedelta(minutes=10)
 CODE_TRIES = 5
 _OF_A_CHAT = ("scheduled_tasks", "occurrences", "turns", "runs", "asks")
+MOVED = "moved."
+"""Before the former id of a chat: the key of the id that it has now."""
 _FORMER = "former."
 """Before the id of a chat that was a group: the key of what is remembered of it."""
 
@@ -156,6 +158,7 @@ def move_chat(c: sqlite3.Connection, old: str, new: str) -> None:
         c.execute(f"UPDATE {table} SET chat_jid = ? WHERE chat_jid = ?", (new, old))  # noqa: S608 - our own names
     c.execute("UPDATE registered_groups SET jid = ? WHERE jid = ?", (new, old))
     c.execute("UPDATE OR REPLACE router_state SET key = ? WHERE key = ?", (_FORMER + new, _FORMER + old))
+    c.execute("INSERT OR REPLACE INTO router_state (key, value) VALUES (?, ?)", (MOVED + old, new))
     _move_messages(c, old, new)
     _move_outbox(c, old, new)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nanoclaw.domain import ChatId, Group, moment, stamp
 from nanoclaw.reports import Balance, OutboxCounts, Overview, SeenChat
-from nanoclaw.sqlite import report_tasks
+from nanoclaw.sqlite import people, report_tasks
 
 _CHAT = "c.jid, c.name, c.channel, c.is_group, c.last_message_time"
 
@@ -29,8 +29,9 @@ def unregistered(connection: sqlite3.Connection, limit: int) -> list[SeenChat]:
     rows = connection.execute(
         f"SELECT {_CHAT} FROM chats c "
         "WHERE NOT EXISTS (SELECT 1 FROM registered_groups g WHERE g.jid = c.jid) "
+        "AND NOT EXISTS (SELECT 1 FROM router_state r WHERE r.key = ? || c.jid) "
         "ORDER BY c.last_message_time DESC LIMIT ?",
-        (limit,),
+        (people.MOVED, limit),
     )
     return [_chat(row) for row in rows]
 

@@ -418,7 +418,11 @@ def _results(c: sqlite3.Connection, turn_id: TurnId) -> dict[str, tuple[bool, st
 
 
 def _started(c: sqlite3.Connection, turn: Turn, frame: int, *, resumed: bool) -> Started:
-    sql = "SELECT role, content, turn_id IS ? FROM transcript WHERE session_id = ? ORDER BY id"
+    """What the turn itself has said comes last, whoever spoke in between; turns that are not over are none of its affair."""
+    sql = (
+        "SELECT role, content, turn_id = ?1 AS own FROM transcript WHERE session_id = ?2 AND (turn_id = ?1 OR turn_id NOT IN"
+        " (SELECT id FROM turns WHERE state IN ('running','waiting'))) ORDER BY own, id"
+    )
     found = c.execute(sql, (turn.id, turn.session_id)).fetchall()
     return Started(
         turn=turn,

@@ -236,7 +236,7 @@ class PlayedWhatsApp:
             name, number = asked.pop("call"), asked.pop("id")
             failing = name == "SendMessage" and self.faults.fail_sends
             refusal = {"Error": self.faults.fail_sends.pop(0)} if failing else None
-            self.calls.append(Call(name="SendMessage refused" if failing else name, arguments=asked))
+            self.calls.append(Call(name="SendMessage refused" if refusal else name, arguments=asked))
             answering = asyncio.create_task(self._answer(writer, name, number, asked, refusal))
             self._handlers.add(answering)
             answering.add_done_callback(self._handlers.discard)

@@ -270,6 +270,17 @@ async def test_a_process_that_stands_still_is_killed_and_started_again() -> None
         assert "did not answer" in house.told[0]
 
 
+async def test_a_process_that_is_only_quiet_is_left_alone() -> None:
+    """Also when it is given less time for an answer than lies between two pings."""
+    async with whatsapp(ping_interval_s=3.0, answer_timeout_s=2.0) as house:
+        await house.up()
+        life = house.channel._supervisor.life
+        assert life is not None
+        began = life._now()
+        await until(lambda: house.told or life._heard_at > began + 3.0)
+        assert house.told == []
+
+
 async def test_the_pauses_between_starts_grow() -> None:
     async with whatsapp(restart_delays_s=(0.01, 0.02, 3600.0)) as house:
         house.world.faults.refuse = "no"

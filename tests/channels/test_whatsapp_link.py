@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import pytest
 from PIL import Image
 
 from nanoclaw.channels.local import LocalChannel, LocalClient
+from nanoclaw.channels.whatsapp.channel import WhatsAppChannel
 from nanoclaw.channels.whatsapp.desk import LinkDesk
-from nanoclaw.channels.whatsapp.supervisor import linked_account
+from nanoclaw.channels.whatsapp.session_file import linked_account
 from nanoclaw.cli import main
 from nanoclaw.cli.whatsapp import follow
 from nanoclaw.domain import ChatId, OutboxEntry
@@ -246,17 +248,60 @@ async def test_unlinking_tells_whatsapp_and_forgets_the_account() -> None:
             await house.channel.logout()
 
 
+@pytest.mark.parametrize("end", ["ban", "replace", "outdate"])
+async def test_an_account_that_whatsapp_keeps_out_can_be_given_up_for_another_one(end: str) -> None:
+    async with whatsapp(restart_delays_s=(3600.0,)) as house:
+        await house.up()
+        {
+            "ban": lambda: house.world.ban(3600),
+            "replace": house.world.replace,
+            "outdate": house.world.outdate,
+        }[end]()
+        await house.until_state("banned", "replaced", "outdated")
+        said = await house.channel.logout()
+        assert "only forgotten the account here" in said
+        assert "On the phone" in said
+        await house.until_state("unlinked")
+        assert house.channel.health().account is None
+        seen, linking = begin(house)
+        await until(lambda: seen)
+        house.world.scan()
+        await linking
+        await house.until_state("up")
+
+
+async def test_a_session_that_cannot_be_read_can_be_given_up() -> None:
+    async with whatsapp(restart_delays_s=(3600.0,)) as house:
+        (house.folder / "session.db").write_bytes(b"no database" * 1000)
+        await house.start()
+        await house.until_state("crashed", "failed")
+        await house.channel.logout()
+        await house.until_state("unlinked")
+
+
+async def test_a_session_that_another_process_works_on_is_not_given_up() -> None:
+    async with whatsapp(restart_delays_s=(3600.0,)) as house:
+        await house.up()
+        house.world.ban(3600)
+        await house.until_state("banned")
+        with (house.folder / "session.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(NanoclawError, match="Another process"):
+                await house.channel.logout()
+        assert linked_account(house.folder)
+
+
 # --- from another chat -----------------------------------------------------------------------------------------------------
 
 
 class Outbox:
     """What the desk puts there, and its pictures."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, channel: WhatsAppChannel) -> None:
         self.entries: list[OutboxEntry] = []
         self.pictures: dict[str, bytes] = {}
         self.desk = LinkDesk(
-            channel=house.channel,
+            channel=channel,
             put=self._put,
             spool=self._keep,
             shows_pictures=lambda chat_id: chat_id == PHONE,
@@ -275,7 +320,7 @@ class Outbox:
 async def test_another_chat_gets_each_code_as_a_picture_and_then_the_end() -> None:
     async with whatsapp(linked=False) as house:
         await house.start()
-        outbox = Outbox(house)
+        outbox = Outbox(house.channel)
         outbox.desk.begin_link(PHONE, None)
         await until(lambda: outbox.entries)
         house.world.show_code("2@second,code")
@@ -302,7 +347,7 @@ async def test_another_chat_gets_each_code_as_a_picture_and_then_the_end() -> No
 async def test_another_chat_gets_the_code_for_a_phone_as_text() -> None:
     async with whatsapp(linked=False) as house:
         await house.start()
-        outbox = Outbox(house)
+        outbox = Outbox(house.channel)
         outbox.desk.begin_link(TERMINAL, "+4915100000001")
         await until(lambda: outbox.entries)
         await outbox.desk.stop()
@@ -313,7 +358,7 @@ async def test_another_chat_gets_the_code_for_a_phone_as_text() -> None:
 async def test_another_chat_hears_how_unlinking_ends() -> None:
     async with whatsapp() as house:
         await house.up()
-        outbox = Outbox(house)
+        outbox = Outbox(house.channel)
         outbox.desk.begin_logout(PHONE)
         await until(lambda: outbox.entries)
         outbox.desk.begin_logout(PHONE)
@@ -321,7 +366,28 @@ async def test_another_chat_hears_how_unlinking_ends() -> None:
         await outbox.desk.stop()
         texts = [entry.text for entry in outbox.entries]
         assert texts[0] == "WhatsApp is unlinked."
-        assert "not connected" in texts[1]
+        assert "not linked" in texts[1]
+
+
+class Broken:
+    """A channel that fails as nobody has foreseen."""
+
+    async def link(self, _phone: str | None) -> AsyncIterator[LinkStep]:
+        yield LinkStep(kind="code", text="WXYZ-1234")
+        raise RuntimeError
+
+    async def logout(self) -> str:
+        raise RuntimeError
+
+
+async def test_another_chat_hears_of_a_failure_that_nobody_has_foreseen() -> None:
+    outbox = Outbox(cast("WhatsAppChannel", Broken()))
+    outbox.desk.begin_link(PHONE, "+4915100000001")
+    await until(lambda: len(outbox.entries) == 2)
+    outbox.desk.begin_logout(PHONE)
+    await until(lambda: len(outbox.entries) == 3)
+    await outbox.desk.stop()
+    assert all("went wrong" in entry.text for entry in outbox.entries[1:])
 
 
 # --- from the terminal ------------------------------------------------------------------------------------------------------

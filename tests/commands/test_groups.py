@@ -46,6 +46,13 @@ async def test_groups_lists_registered_groups_then_the_chats_that_are_none(world
     ]
 
 
+async def test_a_chat_s_name_stays_on_its_line_and_makes_no_link(world: World) -> None:
+    await world.chat("tg:6", "[Help](https://evil.example)\n*9.* Mum\u202e")
+
+    said = await world.say("/groups")
+    assert "*3.* [Help] (https://evil.example) *9.* Mum" in said.splitlines()
+
+
 async def test_groups_says_who_has_tasks_who_is_at_work_and_who_must_ask(world: World) -> None:
     await world.task("task-1")
     await world.task("task-2")
@@ -171,6 +178,18 @@ async def test_a_main_that_is_not_the_only_one_can_be_removed(world: World) -> N
 
     assert (await world.say("/group remove telegram_ada")).startswith("Removed: Ada.")
     assert await stored(world, PHONE.chat_id) is None
+
+
+@pytest.mark.parametrize("line", ["/group remove telegram_ada", "/group main telegram_ada off"])
+async def test_who_gives_the_last_control_panel_on_a_phone_away_hears_the_way_back(
+    world: World, line: str
+) -> None:
+    await world.register(PHONE)
+    await world.register(replace(CLUB, is_main=True))
+    world.around.groups = [MAIN, PHONE, replace(CLUB, is_main=True)]
+
+    assert "nanoclaw pair" not in await world.say(line)
+    assert "`nanoclaw pair`" in await world.say("/group main telegram_book-club off")
 
 
 # --- what may be changed -------------------------------------------------------------------------------------

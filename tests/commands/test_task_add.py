@@ -127,3 +127,9 @@ async def test_what_was_added_can_be_traced_to_the_command(world: World) -> None
     assert await world.sql("SELECT action_type, target, content FROM action_log") == [
         ("task_scheduled", task.id, "wake me")
     ]
+
+
+async def test_a_length_before_a_colon_is_the_time_and_no_group(world: World) -> None:
+    text = await world.say("/task add in 20m: call mum")
+    assert text.startswith("Scheduled: once, today at 13:20 (Europe/Berlin), in 20m: call mum")
+    assert "No group is called 2" in await world.say("/task add in 2: every day at 9 call mum")

@@ -177,3 +177,18 @@ async def test_a_task_with_an_unreadable_schedule_stays_paused(world: World) -> 
     await world.task(ONE, status="paused", schedule_value="whenever")
     assert "Still paused: its schedule cannot be read" in await world.say(f"/task resume {ONE}")
     assert (await status_of(world, ONE))[0] == "paused"
+
+
+async def test_a_paused_task_that_is_started_once_says_that_it_stays_paused(world: World) -> None:
+    await world.task(ONE, status="paused", next_run=NOW - timedelta(hours=1))
+    text = await world.say(f"/task run {ONE}")
+    assert text == 'Started: "say hello"\nIt stays paused otherwise'
+
+
+async def test_a_task_whose_chat_is_no_group_any_more_is_neither_started_nor_resumed(world: World) -> None:
+    await world.task(ONE, status="paused", next_run=NOW + timedelta(hours=1))
+    await world.store.change(lambda tx: tx.remove_group(FAMILY.chat_id))
+    assert "not registered any more" in await world.say(f"/task run {ONE}")
+    assert "not registered any more" in await world.say(f"/task resume {ONE}")
+    assert await world.sql("SELECT 1 FROM occurrences") == []
+    assert (await status_of(world, ONE))[0] == "paused"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nanoclaw.attachments import Attachments, FileLimits
-from nanoclaw.domain import Attachment, KeptAttachment, StoredMessage
+from nanoclaw.domain import Attachment, ChatId, KeptAttachment, StoredMessage
 from nanoclaw.errors import FetchError
 from nanoclaw.exhibits import Exhibits
 from nanoclaw.media.reader import MediaReader
@@ -32,6 +32,12 @@ class FileService(PlainChannel):
         self.held: asyncio.Event | None = None
         """While it is set and not done, nothing is handed over."""
         self.waiting = asyncio.Event()
+        self.away_for = 0
+        """It cannot be reached at the next so many looks."""
+
+    def reachable(self, chat_id: ChatId) -> bool:
+        self.away_for -= 1
+        return self.away_for < 0
 
     async def fetch(self, attachment: Attachment, to: Path, limit_bytes: int) -> None:
         self.asked.append(attachment.ref)

@@ -105,6 +105,23 @@ async def test_a_failure_that_may_pass_is_tried_three_times() -> None:
         assert found.problem == "could not be fetched: the service is busy"
 
 
+async def test_a_channel_that_is_just_coming_up_is_waited_for() -> None:
+    async with staged(retry_delays_s=()) as stage:
+        stage.service.away_for = 3
+        found = await stage.had(b"text")
+
+        assert (found.state, stage.service.asked) == ("kept", ["f1"])
+        assert stage.service.away_for < 0, "it was asked before it was up"
+
+
+async def test_a_channel_that_stays_away_costs_the_file_and_not_the_message() -> None:
+    async with staged(retry_delays_s=(), fetch_timeout_s=0.05) as stage:
+        stage.service.away_for = 1000
+        found = await stage.had(FetchError("gone", final=False, safe="it is not connected"))
+
+        assert found.problem == "could not be fetched: it is not connected"
+
+
 async def test_a_final_failure_is_not_tried_again() -> None:
     async with staged() as stage:
         found = await stage.had(FetchError("404", final=True, safe="it is gone"))

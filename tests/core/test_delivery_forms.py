@@ -147,7 +147,9 @@ async def test_a_file_is_kept_until_it_is_sent_and_gone_when_it_failed_for_good(
     async with post(vault, Pigeon(max_file_bytes=100)) as p:
         name = p.spool.add(b"x", "txt")
         p.pigeon.held["cap"] = asyncio.Event()
-        p.pigeon.faults["cap"] = [SendUncertainError("time-out"), SendPermanentError("403", safe="blocked")]
+        refused = SendPermanentError("403", safe="blocked")
+        p.pigeon.faults["cap"] = [SendUncertainError("time-out"), refused]
+        p.pigeon.faults["cap\n(a file, a.txt, could not be sent: blocked)"] = [refused]
         await p.put("cap", kind="file", spool_path=name, file_name="a.txt")
         await p.until(lambda: p.pigeon.tries)
         assert p.spool.size(name) == 1
@@ -176,6 +178,19 @@ async def test_what_stands_in_a_file_s_place_where_it_cannot_be_sent(
         await p.empty()
 
         assert [(part.text, part.file) for part in p.pigeon.sent] == [(said, None)]
+
+
+async def test_a_file_that_the_service_refuses_is_told_in_its_place(vault: Vault) -> None:
+    async with post(vault, Pigeon(max_file_bytes=100)) as p:
+        name = p.spool.add(b"x", "txt")
+        p.pigeon.faults["cap"] = [SendPermanentError("400", safe="It takes no such files.")]
+        await p.put("cap", kind="file", spool_path=name, file_name="a.txt")
+        await p.empty()
+
+        said = "cap\n(a file, a.txt, could not be sent: It takes no such files)"
+        assert [(part.text, part.file) for part in p.pigeon.sent] == [(said, None)]
+        assert p.told == []
+        await p.until(lambda: p.spool.size(name) is None)
 
 
 async def test_files_that_nothing_unsent_needs_are_removed_at_the_start(vault: Vault) -> None:

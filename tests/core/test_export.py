@@ -157,3 +157,27 @@ async def test_a_link_in_the_place_of_the_memory_is_not_followed(counter: Counte
 
     assert "hush" not in counter.files()["CLAUDE.md"]
     assert counter.files()["CLAUDE.md"].startswith("(not exported:")
+
+
+async def test_a_task_in_a_zone_that_this_machine_does_not_know_is_exported_too(counter: Counter) -> None:
+    await counter.vault.task(zone="Europe/Atlantis")
+    await counter.wish()
+    await counter.exporter().finish()
+
+    assert "* water the plants (every hour, active)" in counter.files()["tasks.md"]
+
+
+async def test_an_export_that_cannot_be_made_is_told_and_holds_up_no_other(counter: Counter) -> None:
+    await counter.wish()
+    await counter.vault.sql("INSERT INTO sessions (group_folder, session_id) VALUES (?, 's')", FAMILY.folder)
+    await counter.vault.sql(
+        "INSERT INTO transcript (session_id, turn_id, role, content, created_at) VALUES ('s', 't', 'user', '{broken', 'x')"
+    )
+    await counter.wish(MAIN)
+    await counter.exporter().finish()
+
+    assert sorted(text for _, text, *_ in counter.outbox()) == [
+        "Control, 2026-11-20 10:00",
+        "I could not export this: it could not be put together on the server.",
+    ]
+    assert await counter.vault.store.kept(export.PREFIX) == {}

@@ -92,6 +92,15 @@ async def test_a_file_is_sent_as_it_was_when_it_was_asked_for(desk: Desk) -> Non
     ) == [("message_sent", "[file: report.pdf] Here you are")]
 
 
+async def test_an_empty_file_is_refused_before_a_chat_service_does(desk: Desk) -> None:
+    (desk.folder / "empty.txt").touch()
+
+    ok, told = await desk.send(path="empty.txt")
+    assert not ok
+    assert "empty" in told
+    assert (desk.entries("key"), desk.left()) == ([], 0)
+
+
 async def test_the_path_of_a_container_is_understood_and_pictures_are_pictures(desk: Desk) -> None:
     (desk.folder / "cat").write_bytes(PNG)
     (desk.folder / "fake.png").write_bytes(b"text")

@@ -436,19 +436,21 @@ async def test_a_file_named_like_a_command_is_no_command(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "group", "noted"),
+    ("text", "group", "noted", "answers"),
     [
-        ("/task", MAIN, "/task (an edit; commands are not run again)"),
-        ("/pair 482913", STRANGERS, "/pair (an edit; commands are not run again)"),
+        ("/task", MAIN, "/task (an edit; commands are not run again)", 1),
+        ("/pair 482913", STRANGERS, "/pair (an edit; commands are not run again)", 0),
     ],
 )
-async def test_a_command_in_an_edit_is_noted_and_not_run(
-    house: House, text: str, group: Group, noted: str
+async def test_a_command_in_an_edit_is_noted_and_not_run_and_its_writer_told_so(
+    house: House, text: str, group: Group, noted: str, answers: int
 ) -> None:
-    await house.receive(text, group, sender=OWNER, message_id="m1:edit:2", edit_of="m1")
+    for _ in range(2):
+        await house.receive(text, group, sender=OWNER, message_id="m1:edit:2", edit_of="m1")
 
-    assert house.events() == [("command", f"Ada: {noted}")]
-    assert house.answers() == []
+    assert house.commands[text.split(maxsplit=1)[0][1:]].asked == []
+    assert house.events()[0] == ("command", f"Ada: {noted}")
+    assert sum("Send it as a new message" in said for said in house.answers()) == answers
     assert house.stored == []
 
 

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.engine import Engine
 from tests.service.house import House
+from tests.service.phone import Phone
 from tests.service.surroundings import chosen
 
 
@@ -43,6 +44,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         given: dict[str, Any] = getattr(item, "funcargs", {})
-        for house in (value for value in given.values() if isinstance(value, House)):
+        found = (value.house if isinstance(value, Phone) else value for value in given.values())
+        for house in (value for value in found if isinstance(value, House)):
             report.sections.append(("the house", house.story()))
     return report

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from nanoclaw.envelope import REPEAT_LABEL
 from nanoclaw.testing.messages_api import Hang, say
-from tests.service.phones import PHONES, Phone, phone_house
+from tests.service.phone import Phone
+from tests.service.phones import PHONES, phone_house
 
 pytestmark = pytest.mark.service
 
@@ -74,9 +75,8 @@ async def test_what_came_in_right_before_the_kill_is_answered_once(phone: Phone)
     phone.tell("are you there?")
     await house.until_value(1, "SELECT count(*) FROM messages WHERE content = 'are you there?'")
     await house.kill()
-    house.says(say("I am."))
+    house.api.model = lambda _: say("I am.")
     house.fails()
-    house.api.release()
     await house.start()
     assert await house.outcome("are you there?") == "answered"
     await phone.heard("I am.")

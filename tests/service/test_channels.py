@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from nanoclaw.testing.messages_api import say, use
-from tests.service.phones import PHONES, Phone, SharedWhatsAppPhone, phone_house
+from tests.service.phone import Phone
+from tests.service.phones import PHONES, SharedWhatsAppPhone, phone_house
 
 pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 

@@ -17,7 +17,8 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from nanoclaw.testing.messages_api import Reply, say, use
 from nanoclaw.testing.messages_stream import as_blocks
-from tests.service.phones import PHONES, Phone, phone_house
+from tests.service.phone import Phone
+from tests.service.phones import PHONES, phone_house
 
 pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 

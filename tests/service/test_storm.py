@@ -20,7 +20,8 @@ from nanoclaw.testing import slack_api, telegram_api
 from nanoclaw.testing.messages_api import Cut, Fault, Latency, Reply, Status, say
 from nanoclaw.testing.scripts import this_turn
 from tests.service.house import House, Toml, open_house
-from tests.service.phones import PHONES, Phone, houses_for
+from tests.service.phone import Phone
+from tests.service.phones import PHONES, houses_for
 
 pytestmark = pytest.mark.service
 

@@ -186,6 +186,35 @@ def _event(house: House) -> str:
     return str(house.value("SELECT event_id FROM occurrences"))
 
 
+async def test_a_question_that_a_kill_interrupted_is_answered_itself_although_a_task_of_its_conversation_ran_first() -> (
+    None
+):
+    async with paired_house(clock=True) as house:
+        await scheduled(house, context_mode="group")
+        asked = len(house.api.requests)
+        house.fails(Hang())
+        house.tell("how old is Ada?")
+        await house.api.seen(asked + 1, timeout_s=WITHIN_S)
+        await house.kill()
+        house.api.release()
+        house.api.model = lambda body: say(
+            "The oven is off." if "[SCHEDULED TASK" in str(body["messages"][-1]) else "She is 40."
+        )
+        house.turn_clock(HOUR)
+        await house.start()
+
+        await house.heard("The oven is off.")
+        assert await house.outcome("how old is Ada?") == "answered"
+        assert [text for text in house.texts() if "The oven is off." in text] == ["The oven is off."]
+        assert await house.heard("She is 40.") == "She is 40."
+        of_task, of_question = house.api.requests[-2:]
+        assert "how old is Ada?" not in str(of_task.body["messages"])
+        assert "The oven is off." in str(of_question.body["messages"])
+        assert await house.ask("how old is she again?") == "She is 40."
+        assert house.api.problems == []
+        await house.stop()
+
+
 async def test_a_task_of_its_own_model_and_context_is_asked_as_it_was_made() -> None:
     async with paired_house(clock=True) as house:
         await scheduled(house, model="claude-small", context_mode="isolated")

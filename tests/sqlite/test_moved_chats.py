@@ -1,5 +1,7 @@
 """A chat that gets a new id goes on as it was: its group, its tasks, what is open in it and what waits to be sent."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from nanoclaw.domain import Button, ChatId, Cursor, Folder, Quote
-from nanoclaw.sqlite import held
+from nanoclaw.sqlite import held, report_mailbox
 from nanoclaw.stores import Ending, live_key
 from tests.sqlite.vault import FAMILY, MAIN, NOW, Vault, entry, inbound, opened
 
@@ -159,6 +161,16 @@ async def test_moving_again_changes_nothing_but_takes_along_what_came_late(tmp_p
             vault.rows("SELECT * FROM registered_groups ORDER BY jid"),
         ) == before
         assert await vault.store.outbox.unsent_lanes() == [(NEW, "conversation")]
+
+
+async def test_the_former_id_is_offered_as_a_chat_no_more(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        await vault.say("hello")
+        await move(vault)
+
+        with closing(sqlite3.connect(vault.path)) as connection:
+            listed = {chat.chat_id for chat in report_mailbox.unregistered(connection, 20)}
+        assert OLD not in listed
 
 
 async def test_two_groups_stay_two_groups(tmp_path: Path) -> None:

@@ -181,6 +181,17 @@ async def test_five_failures_in_a_row_pause_the_task_and_resuming_it_begins_anew
         assert (resumed.status, resumed.failures, resumed.why_paused) == ("active", 0, None)
 
 
+async def test_a_paused_task_that_fails_when_it_is_run_is_not_said_to_go_on(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        await vault.run()
+        task = await vault.task()
+        await vault.store.change(lambda tx: tx.set_task(task.id, status="paused", next_run=task.next_run))
+        assert await vault.store.change(lambda tx: tx.run_task(task.id))
+        await all_attempts_fail(vault, await claimed(vault))
+
+        assert f"It stays paused; /task resume {task.id[:8]} in the main chat goes on with it." in told(vault)[0]
+
+
 async def test_a_once_that_failed_stays_visible_and_can_be_run_again(tmp_path: Path) -> None:
     async with opened(tmp_path) as vault:
         await vault.run()
@@ -345,6 +356,20 @@ async def test_an_absence_is_told_in_one_line_with_what_it_has_cost_and_once(tmp
         for _ in range(3):
             vault.clock.advance(30)
             assert not await store.present(vault.clock.now())
+
+
+async def test_an_absence_that_began_on_another_day_says_on_which(tmp_path: Path) -> None:
+    async with opened(tmp_path) as vault:
+        assert not await vault.store.tasks.present(vault.clock.now())
+        await vault.task(schedule_value="1d", next_run=NOW + HOUR)
+        vault.clock.advance(20.5 * 3600)
+        await vault.store.tasks.claim_due(vault.clock.now())
+        await vault.store.tasks.present(vault.clock.now())
+
+        assert told(vault) == [
+            "I was away from Friday 20 November at 09:00 to 05:30. "
+            "Late: water the plants (due Friday 20 November at 10:00)."
+        ]
 
 
 async def test_an_absence_that_has_cost_nothing_is_not_told(tmp_path: Path) -> None:

@@ -115,9 +115,9 @@ class WhatsAppChannel(PlainChannel):
         """
         return self._supervisor.link(phone)
 
-    async def logout(self) -> None:
-        """Raises NanoclawError."""
-        await self._supervisor.logout()
+    async def logout(self) -> str:
+        """What came of it, for a person. Raises NanoclawError."""
+        return await self._supervisor.logout()
 
     def split(self, text: str) -> list[str]:
         return split(text, _PART_CHARACTERS)

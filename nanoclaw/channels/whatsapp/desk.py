@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -58,10 +58,10 @@ class LinkDesk:
         return self._shows_pictures(chat_id)
 
     def begin_link(self, chat_id: ChatId, phone: str | None) -> None:
-        self._own(self._link(chat_id, phone))
+        self._own(chat_id, self._link(chat_id, phone))
 
     def begin_logout(self, chat_id: ChatId) -> None:
-        self._own(self._logout(chat_id))
+        self._own(chat_id, self._logout(chat_id))
 
     async def _link(self, chat_id: ChatId, phone: str | None) -> None:
         async with aclosing(self._channel.link(phone)) as steps:
@@ -70,11 +70,10 @@ class LinkDesk:
 
     async def _logout(self, chat_id: ChatId) -> None:
         try:
-            await self._channel.logout()
+            said = await self._channel.logout()
         except NanoclawError as error:
-            await self._say(chat_id, error.safe)
-        else:
-            await self._say(chat_id, "WhatsApp is unlinked.")
+            said = error.safe
+        await self._say(chat_id, said)
 
     async def _say(self, chat_id: ChatId, text: str) -> None:
         await self._put(OutboxEntry(key=f"whatsapp:{new_id()}", chat_id=chat_id, text=text, lane="command"))
@@ -105,13 +104,15 @@ class LinkDesk:
         segno.make_qr(code).save(picture, kind="png", scale=8, border=4)
         return self._spool(picture.getvalue(), ".png")
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._supervised(work), name="whatsapp-desk")
+    def _own(self, chat_id: ChatId, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._supervised(chat_id, work), name="whatsapp-desk")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _supervised(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _supervised(self, chat_id: ChatId, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception:  # noqa: BLE001 - one wish is supervised; `/whatsapp` shows how it stands
+        except Exception:  # noqa: BLE001 - one wish is supervised: who had it hears of its end all the same
             _log.exception("whatsapp.desk_failed")
+            with suppress(NanoclawError):
+                await self._say(chat_id, "That went wrong; the log says why. /whatsapp shows how it stands.")

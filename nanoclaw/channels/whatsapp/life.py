@@ -232,7 +232,9 @@ class Life:
         """Kills a child that shows no sign of life, or that gets no connection."""
         while True:
             await asyncio.sleep(self._settings.ping_interval_s)
-            patience_s = self._settings.answer_timeout_s if self._ready else self._settings.start_timeout_s
+            patience_s = self._settings.start_timeout_s
+            if self._ready:  # a quiet one says nothing but the answer to the ping of a round before
+                patience_s = self._settings.answer_timeout_s + self._settings.ping_interval_s
             if self._now() - self._heard_at > patience_s:
                 self._give_up(End(why="hung"))
             elif self._linking is None and self._down_for_s() > self._settings.connect_timeout_s:

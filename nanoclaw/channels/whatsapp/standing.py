@@ -40,7 +40,10 @@ _TOLD: Final[frozenset[Kind]] = frozenset(
     {"missing", "unlinked", "logged_out", "banned", "replaced", "outdated", "busy", "crashed", "hung"}
 )
 LINK_HOW: Final = "Link it: `nanoclaw whatsapp link`, or /whatsapp link here."
-MISSING: Final = "WhatsApp needs: pip install 'nanoclaw[whatsapp]'"
+MISSING: Final = (
+    "WhatsApp needs its extra. In NanoClaw's folder: .venv/bin/pip install -c constraints.txt -e '.[whatsapp]'."
+    " Then start the service again."
+)
 
 _log = structlog.get_logger()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
@@ -16,12 +15,22 @@ import structlog
 
 from nanoclaw.channels.whatsapp.life import End, Life, Linking, NotWrittenError, UnansweredError
 from nanoclaw.channels.whatsapp.process import ChildProcess
+from nanoclaw.channels.whatsapp.session_file import forget_session, linked_account
 from nanoclaw.channels.whatsapp.settings import WhatsAppSettings
 from nanoclaw.channels.whatsapp.standing import LINK_HOW, MISSING, Kind, Standing
+from nanoclaw.channels.whatsapp.words import banned, trouble, why_not_linked
 from nanoclaw.errors import NanoclawError
 from nanoclaw.ports import Clock, LinkStep
 
 _UNLINKED: Final = f"WhatsApp is not linked. {LINK_HOW}"
+_FORGOTTEN: Final = (
+    "WhatsApp could not be asked, so I have only forgotten the account here. On the phone, under Linked devices, remove this"
+    " one if it is still listed. /whatsapp link links an account again."
+)
+_BEYOND_REACH: Final[frozenset[Kind]] = frozenset(
+    {"banned", "replaced", "outdated", "failed", "crashed", "hung"}
+)
+"""WhatsApp may never be there again for this session: it can be given up without asking."""
 _LOGOUT_S: Final = 30.0
 _STEADY_S: Final = 60.0
 """A child that lived so long was a good one; the pauses begin anew after it."""
@@ -109,10 +118,19 @@ class Supervisor:
                 if self._standing.kind == "linking" and self._life is not None:
                     await self._life.stop()
 
-    async def logout(self) -> None:
-        """Unlinks the account, at WhatsApp and here. Raises NanoclawError."""
-        life = self._life
-        if life is None or self._standing.kind != "up":
+    async def logout(self) -> str:
+        """Unlinks the account, at WhatsApp and here; here alone if WhatsApp is out of reach. What came of it, for a person.
+
+        Raises NanoclawError.
+        """
+        life, kind = self._life, self._standing.kind
+        if kind in _BEYOND_REACH:
+            return await self._forget()
+        if kind == "missing":
+            raise NanoclawError(MISSING)
+        if kind in {"unlinked", "logged_out"}:
+            raise NanoclawError("WhatsApp is not linked, so there is nothing to unlink.")
+        if life is None or kind != "up":
             raise NanoclawError("WhatsApp is not connected, so the account cannot be unlinked from here.")
         try:
             result = await life.ask("logout", _LOGOUT_S)
@@ -122,6 +140,17 @@ class Supervisor:
             raise NanoclawError(result.reason, safe=f"WhatsApp refused: {result.reason}")
         self._standing.forget_account()
         await life.stop()
+        return "WhatsApp is unlinked."
+
+    async def _forget(self) -> str:
+        """Raises NanoclawError."""
+        if not await asyncio.to_thread(forget_session, self._folder):
+            raise NanoclawError("Another process holds this WhatsApp session. Stop that one first.")
+        self._standing.forget_account()
+        self._wake.set()
+        if self._life is not None:  # it began at this moment, with nothing
+            await self._life.stop()
+        return _FORGOTTEN
 
     async def _refusal(self, phone: str | None) -> str | None:
         if self._stopping or self._task is None:
@@ -207,7 +236,7 @@ class Supervisor:
         if end.why not in {"stopped", "link_failed"}:
             _log.warning("whatsapp.child_ended", why=end.why, reason=end.reason)
         if self._linking is not None and end.why != "stopped":
-            self._fail_link(_why_not_linked(end))
+            self._fail_link(why_not_linked(end))
         match end.why:
             case "stopped" | "link_failed":
                 return 0.0
@@ -220,7 +249,7 @@ class Supervisor:
                 return 0.0
             case "banned":
                 until = self._clock.now() + timedelta(seconds=end.for_s)
-                self._standing.become("banned", _banned(until.strftime("%Y-%m-%d %H:%M UTC"), end.reason))
+                self._standing.become("banned", banned(until.strftime("%Y-%m-%d %H:%M UTC"), end.reason))
                 return end.for_s
             case "replaced":
                 self._standing.become(
@@ -231,69 +260,14 @@ class Supervisor:
             case "outdated":
                 self._standing.become(
                     "outdated",
-                    "WhatsApp no longer speaks to this version. Update it: pip install -U 'nanoclaw[whatsapp]'",
+                    "WhatsApp no longer speaks to this version of its library. Update that: .venv/bin/pip install -U neonize",
                 )
                 return self._settings.restart_delays_s[-1]
             case why:
-                self._standing.become(*_trouble(why, end.reason))
+                self._standing.become(*trouble(why, end.reason))
                 return self._next_delay_s()
 
     def _next_delay_s(self) -> float:
         delays = self._settings.restart_delays_s
         self._failures += 1
         return delays[min(self._failures, len(delays)) - 1]
-
-
-def linked_account(folder: Path) -> str | None:
-    """The account in the session file, by whatsmeow's own table; looked at without the library. In a thread."""
-    file = folder / "session.db"
-    if not file.exists():
-        return None
-    try:
-        with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5)) as session:
-            row = session.execute("SELECT jid FROM whatsmeow_device LIMIT 1").fetchone()
-    except sqlite3.Error as error:
-        if "no such table" in str(error):
-            return None
-        _log.warning("whatsapp.session_unreadable", error=str(error))
-        return "unknown"  # the library will know better
-    return str(row[0]) if row else None
-
-
-def _trouble(why: str, reason: str) -> tuple[Kind, str]:
-    match why:
-        case "busy":
-            return "busy", "Another process holds this WhatsApp session; I wait until it lets go."
-        case "hung":
-            return (
-                "hung",
-                "WhatsApp's part of the program did not answer and was stopped; it is started again.",
-            )
-        case "lost":
-            return "lost", "The connection to WhatsApp ended without a word; it is made again."
-        case "failed":
-            return "failed", f"WhatsApp cannot be reached: {_in_words(reason)}. I try again."
-        case _:
-            return "crashed", f"WhatsApp's part of the program crashed ({reason}); it is started again."
-
-
-def _why_not_linked(end: End) -> str:
-    if end.reason == "timeout":
-        return "Nobody used the code in time. To try again, ask for a new one."
-    match end.why:
-        case "missing":
-            return MISSING
-        case "link_failed":
-            return f"WhatsApp did not link: {_in_words(end.reason)}."
-        case why:
-            return _trouble(why, end.reason)[1]
-
-
-def _in_words(reason: str) -> str:
-    """The library's own words, unless they are about the way there: the log has those."""
-    return "the network may be down" if "dial" in reason else reason.rstrip(".") or "no connection"
-
-
-def _banned(until: str, reason: str) -> str:
-    why = reason.lower().replace("_", " ")
-    return f"WhatsApp has banned this number until {until} ({why}). I try again then."
