@@ -169,6 +169,11 @@ class Gate:
         if command.name == "pair":
             line = "/pair"  # the code is nobody's business afterwards
         if not self._may(inbound, command, group, owner=owner):
+            if owner and inbound.mentions_me:  # we were called by name: silence would be a riddle
+                said = f"/{command.name} works in a control panel only (a chat that was paired)."
+                if (await self._store_answer(inbound, line, Answer(text=said), owner=owner))[0]:
+                    self._poke(inbound.chat_id, "command")
+                return
             why = f"{inbound.sender_name}: {line} (not allowed here, not answered)"
             await self._mailbox.note(inbound, "command", why, self._clock.now())
             return

@@ -59,6 +59,14 @@ def _kind(file: Message) -> AttachmentKind:
     return "document" if mime else "other"
 
 
+def _check_size(to: Path, file: Message) -> None:
+    """Slack may answer with a page about the file instead of the file."""
+    size = file.get("size")
+    if size and to.stat().st_size != int(size):
+        to.unlink()
+        raise FetchError("another size than announced", final=False, safe=_NOT_NOW)
+
+
 async def fetch(api: WebApi, wanted: Attachment, to: Path, limit_bytes: int, *, timeout_s: float) -> None:
     """Writes the file to `to`, which is not there yet, and is not there afterwards if it fails. Raises FetchError."""
     if wanted.size_bytes is not None and wanted.size_bytes > limit_bytes:
@@ -72,6 +80,7 @@ async def fetch(api: WebApi, wanted: Attachment, to: Path, limit_bytes: int, *, 
             async with api.download(str(address)) as reply:
                 _check(reply, file)
                 await _write(reply, to, limit_bytes)
+                _check_size(to, file)
     except PermissionError as error:
         raise FetchError(
             f"foreign host {error}", final=True, safe="The file is kept outside of Slack."
