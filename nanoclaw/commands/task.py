@@ -58,6 +58,8 @@ class TaskControl:
         return Answer(change=_change(ref, words[0], changes[verb]), after=self._deps.tasks_changed)
 
     def _resume(self, tx: Tx, task: Task) -> str:
+        if task.status == "paused" and tx.active_tasks(task.folder) >= self._deps.max_tasks:
+            return f"Still paused: its group has {self._deps.max_tasks} active tasks already; delete or pause one first."
         return _resume(tx, task, self._deps.zone)
 
 

@@ -138,7 +138,9 @@ class Ledger:
         if task.schedule_type == "once":
             return f"{said} /task run {rules_of.ref(task)} in the main chat tries it again."
         if task.status == "paused":
-            return f"{said} It stays paused; /task resume {rules_of.ref(task)} in the main chat goes on with it."
+            return (
+                f"{said} It stays paused; /task resume {rules_of.ref(task)} in the main chat goes on with it."
+            )
         return f"{said} I go on at its next time, and tell you when it works again."
 
     def _paused_for_failures(

@@ -110,10 +110,10 @@ def enable(
     """Switches it on in this group, or changes it if it is on; says how and when next. Raises WorkflowError."""
     before = next(iter(enabled(tx.tasks(group.folder), workflow.name)), None)
     task = _task(tx, workflow, terms, group, rules, before)
+    if (before is None or before.status == "paused") and tx.active_tasks(group.folder) >= rules.max_tasks:
+        raise WorkflowError(f"{group.name} has {rules.max_tasks} active tasks already; delete one first.")
     if before:
         tx.change_task(task)
-    elif tx.active_tasks(group.folder) >= rules.max_tasks:
-        raise WorkflowError(f"{group.name} has {rules.max_tasks} active tasks already; delete one first.")
     else:
         tx.add_task(task)
     _log(tx, "task_updated" if before else "task_scheduled", task, cause, turn_id)

@@ -192,3 +192,11 @@ async def test_a_task_whose_chat_is_no_group_any_more_is_neither_started_nor_res
     assert "not registered any more" in await world.say(f"/task resume {ONE}")
     assert await world.sql("SELECT 1 FROM occurrences") == []
     assert (await status_of(world, ONE))[0] == "paused"
+
+
+async def test_a_task_is_not_resumed_beyond_what_its_group_may_have(world: World) -> None:
+    world.use(max_tasks=1)
+    await world.task(ONE, status="paused", next_run=NOW + timedelta(hours=1))
+    await world.task(TWO, next_run=NOW + timedelta(hours=1))
+    assert "has 1 active tasks already" in await world.say(f"/task resume {ONE}")
+    assert (await status_of(world, ONE))[0] == "paused"

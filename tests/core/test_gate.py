@@ -465,9 +465,9 @@ async def test_an_edit_of_a_message_is_news_once(house: House) -> None:
 
 
 async def test_an_owner_who_calls_us_by_name_is_told_where_a_command_works(house: House) -> None:
-    await house.receive("/groups", sender=OWNER)
+    await house.receive("/task", sender=OWNER)
     assert house.answers() == []
-    await house.receive("/groups", sender=OWNER, mentions_me=True, message_id="called")
-    assert house.answers() == ["/groups works in a control panel only (a chat that was paired)."]
-    await house.receive("/groups", mentions_me=True, message_id="by somebody")
+    await house.receive("/task", sender=OWNER, mentions_me=True, message_id="called")
+    assert house.answers() == ["/task works in a control panel only (a chat that was paired)."]
+    await house.receive("/task", mentions_me=True, message_id="by somebody")
     assert len(house.answers()) == 1

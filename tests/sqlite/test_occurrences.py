@@ -189,7 +189,9 @@ async def test_a_paused_task_that_fails_when_it_is_run_is_not_said_to_go_on(tmp_
         assert await vault.store.change(lambda tx: tx.run_task(task.id))
         await all_attempts_fail(vault, await claimed(vault))
 
-        assert f"It stays paused; /task resume {task.id[:8]} in the main chat goes on with it." in told(vault)[0]
+        assert (
+            f"It stays paused; /task resume {task.id[:8]} in the main chat goes on with it." in told(vault)[0]
+        )
 
 
 async def test_a_once_that_failed_stays_visible_and_can_be_run_again(tmp_path: Path) -> None:
@@ -366,10 +368,9 @@ async def test_an_absence_that_began_on_another_day_says_on_which(tmp_path: Path
         await vault.store.tasks.claim_due(vault.clock.now())
         await vault.store.tasks.present(vault.clock.now())
 
-        assert told(vault) == [
-            "I was away from Friday 20 November at 09:00 to 05:30. "
-            "Late: water the plants (due Friday 20 November at 10:00)."
-        ]
+        (text,) = told(vault)
+        assert text.startswith("I was away from Friday 20 November at 09:00 to 05:30. Late: ")
+        assert text.endswith(" (due Friday 20 November at 10:00).")
 
 
 async def test_an_absence_that_has_cost_nothing_is_not_told(tmp_path: Path) -> None:
