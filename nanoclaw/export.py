@@ -191,10 +191,8 @@ def _readme(group: Group, at: datetime) -> str:
 
 
 def _tasks(tasks: Sequence[Task], zone: ZoneInfo, now: datetime) -> str:
-    lines = ["# Tasks", ""]
-    for task in tasks:
-        lines.append(f"* {task.prompt} ({described(task, now, zone)}, {task.status})")
-    return "\n".join([*lines, *([] if tasks else ["None."])]) + "\n"
+    lines = [f"* {task.prompt} ({described(task, now, zone)}, {task.status})" for task in tasks]
+    return "\n".join(["# Tasks", "", *(lines or ["None."])]) + "\n"
 
 
 def _json(value: object) -> str:

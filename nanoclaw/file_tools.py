@@ -14,6 +14,7 @@ from nanoclaw.envelope import megabytes
 from nanoclaw.errors import NanoclawError
 from nanoclaw.file_types import HEAD_BYTES, PICTURES, suffix_of
 from nanoclaw.ports import Channel, HostTool, HostToolCall, HostToolRefusedError, HostToolRequest, Tx
+from nanoclaw.reports import plain_name
 from nanoclaw.spool import Spool, TooLargeError
 
 MAX_CAPTION = 900
@@ -136,7 +137,7 @@ def _send(tx: Tx, call: HostToolCall) -> str:
     target = tx.group(given.target.chat_id)
     if target is None:
         raise HostToolRefusedError(f"{given.target.name} is no longer registered")
-    caption, name = _text(call, "caption"), PurePosixPath(_text(call, "path")).name
+    caption, name = _text(call, "caption"), plain_name(PurePosixPath(_text(call, "path")).name)
     action = Action(
         action_type="message_sent", triggered_by=call.event_id, target=target.chat_id,
         content=f"[file: {name}] {caption}".strip(), turn_id=call.turn.id,

@@ -289,12 +289,18 @@ def last_days(now: datetime, zone: ZoneInfo, count: int) -> list[Day]:
 
 
 def bold(text: str) -> str:
-    return f"*{text}*"
+    """In Markdown; each channel makes its own marks of it."""
+    return f"**{text}**"
+
+
+def plain_name(text: str) -> str:
+    """Without the signs that turn the direction of writing, which can make `exe.gpj` of `jpg.exe`."""
+    return _TURNS.sub("", text)
 
 
 def cut(text: str, limit: int) -> str:
     """On one line, at most `limit` characters and then `...`. For what others wrote, too: it can make no link."""
-    line = " ".join(_TURNS.sub("", text).split()).replace("](", "] (")
+    line = " ".join(plain_name(text).split()).replace("](", "] (")
     return line if len(line) <= limit else line[:limit].rstrip() + "..."
 
 

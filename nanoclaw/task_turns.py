@@ -66,6 +66,11 @@ class TaskTurns:
         begun = sum(started.own) > 1
         return Setup(model=found.task.model, script="" if begun else found.task.script or "")
 
+    async def model(self, turn: Turn) -> str | None:
+        """The one that its task names, if it does."""
+        found = await self._store.occasion(turn) if turn.kind == "occurrence" else None
+        return found.task.model if found and found.task else None
+
     async def reply(self, turn: Turn, text: str) -> OutboxEntry:
         """The answer, below a line that says how late it is, if it is. Unique for the occurrence, whoever tried how often."""
         found = await self._store.occasion(turn)

@@ -23,7 +23,7 @@ HOST_TOOL = "host_tool"
 MAX_OPEN = 10
 """Open questions of one group."""
 PREPARE_S = 10.0
-_RESULT, _INPUT = 300, 120
+_RESULT, _INPUT = 300, 1500
 _NOT_YET = object()
 """In place of what `prepare` gives: the owner comes first."""
 

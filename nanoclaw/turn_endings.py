@@ -58,7 +58,7 @@ class TurnEndings:
                 await self._put_off(turn, why, fault=False, empty=False, frame=(run.id, n))
                 await run.acknowledge(n)
                 return Served(what="retry", run_lives=run.dead is None), "too long"
-            judged = verdict.judge_error(word)
+            judged = verdict.judge_error(word, chosen=await self._chosen_model(group, turn))
         else:
             judged = verdict.judge_end(turn, word, empty_before=await self._turns.empty_before(turn.id))
         if judged.state is not None:
@@ -73,6 +73,16 @@ class TurnEndings:
             log.warning("turn.outage", turn=turn.id, cause=judged.cause, detail=getattr(word, "detail", ""))
             return Served(what="outage", cause=judged.cause, sentence=judged.reason), "open"
         return Served(what="done" if judged.again == "interrupted" else "retry"), str(judged.again)
+
+    async def _chosen_model(self, group: Group, turn: Turn) -> str:
+        """In words, for a sentence; empty: it was asked the one that the settings name."""
+        if mine := await self._task_turns.model(turn):
+            return f"{mine}, the model that this task was given"
+        return (
+            f"{group.model}, the model that this chat was given; /model default goes back"
+            if group.model
+            else ""
+        )
 
     async def _fault(
         self, group: Group, turn: Turn, reason: str, *, run_lives: bool, n: int | None, run: AgentRun

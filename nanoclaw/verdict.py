@@ -92,8 +92,10 @@ def too_long(error: AgentError) -> bool:
     return error.kind == "session" and any(words in said for words in _TOO_LONG)
 
 
-def judge_error(error: AgentError) -> Verdict:
-    """The agent could not finish."""
+def judge_error(error: AgentError, *, chosen: str = "") -> Verdict:
+    """The agent could not finish. `chosen`: the model that its group or its task was given; none: the settings' one."""
+    if error.kind == "outage" and error.status == 404 and chosen:  # it holds up nobody else
+        return Verdict(state="failed", reason=f"the model's server does not know {chosen}")
     if error.kind == "outage":
         cause: OutageCause = "credentials" if error.cause == "credentials" else "model"
         if error.cause in ("proxy", "network"):

@@ -85,7 +85,7 @@ async def test_mains_agent_reads_the_same_text_as_its_owner(
 async def test_messages_are_the_balance_that_status_shows(agents: Agents) -> None:
     ok, text = await agents.ask("messages")
     assert ok
-    assert text == "*Messages today:* in 3 · answered 1 · ignored 0 · open 2"
+    assert text == "**Messages today:** in 3 · answered 1 · ignored 0 · open 2"
     assert text in await agents.world.say("/status")
 
 

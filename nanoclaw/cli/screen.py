@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import termios
 import unicodedata
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol, TextIO
 
 PROMPT = "> "
+_BOLD = re.compile(r"\*\*(\S(?:[^*\n]*\S)?)\*\*")
 _PASTE_OFF = "\033[?2004l"
 
 
@@ -54,7 +56,10 @@ class TerminalScreen:
 
     def reply(self, text: str) -> None:
         self._typing_shown = False
-        self._above(f"{self._assistant}: {printable(text)}")
+        shown = printable(text)
+        if self._escapes:
+            shown = _BOLD.sub("\033[1m\\1\033[22m", shown)
+        self._above(f"{self._assistant}: {shown}")
 
     def typing(self) -> None:
         """Once until the next reply: the service repeats it every few seconds."""

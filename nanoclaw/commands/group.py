@@ -155,7 +155,9 @@ def _removed(tx: Tx, group: Group, stopped: list[TurnId]) -> str:
         lines.append(f"Cancelled there: {_count(len(turns), 'turn')}, {_count(messages, 'message')}.")
     if tasks:
         lines.append(f"Paused: {_count(len(tasks), 'task')}.")
-    lines.append(f"The folder {group.folder} stays; /group add {group.chat_id} brings it back.")
+    lines.append(
+        f"The folder {group.folder} stays; /group add {group.chat_id} brings it back (not its trigger word, nor what needs your yes)."
+    )
     lines += _way_back(tx) if group.is_main else []
     return "\n".join(lines)
 

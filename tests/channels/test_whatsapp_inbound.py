@@ -156,6 +156,15 @@ async def test_a_caption_stands_beside_the_text_so_that_a_command_in_it_works(sh
     assert (message.caption, message.text) == ("/status", "/status\n[photo]")
 
 
+async def test_what_is_passed_on_is_no_command_of_who_passes_it_on(shared: House) -> None:
+    passed_on = {"text": "/yes 1", "contextInfo": {"isForwarded": True}}
+    message = await heard(shared, FAMILY, {"extendedTextMessage": passed_on})
+    assert message.text == "[forwarded] /yes 1"
+    picture = {"caption": "/stop all", "contextInfo": {"isForwarded": True}}
+    message = await heard(shared, FAMILY, {"imageMessage": picture})
+    assert (message.caption, message.text) == (None, "[forwarded] /stop all\n[photo]")
+
+
 async def test_an_attachment_has_what_whatsapp_tells_of_it(shared: House) -> None:
     document = {"fileName": "../plan.pdf", "mimetype": "application/pdf", "fileLength": 1234}
     message = await heard(shared, FAMILY, {"documentMessage": document})

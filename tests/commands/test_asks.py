@@ -50,11 +50,11 @@ async def test_the_open_questions_are_listed_with_age_and_expiry(
     await stranger(world, 2)
 
     assert (await world.say("/asks")).splitlines() == [
-        "*Questions:* 2",
-        "*1.* club-1 (Slack group) wrote to me. Add it?",
+        "**Questions:** 2",
+        "**1.** club-1 (Slack group) wrote to me. Add it?",
         "   asked 5m ago · expires in 23h 55m",
         "   /yes 1 · /no 1",
-        "*2.* club-2 (Slack group) wrote to me. Add it?",
+        "**2.** club-2 (Slack group) wrote to me. Add it?",
         "   asked 0s ago · expires in 1d",
         "   /yes 2 · /no 2",
     ]

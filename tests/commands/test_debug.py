@@ -17,32 +17,32 @@ USAGE = "Usage: /debug last [n] | why [id] | event <id> | report"
 async def test_why_shows_the_event_and_all_calls_with_durations_tokens_and_cost(world: World) -> None:
     await answered_message(world)
     assert (await world.say("/debug why")).splitlines() == [
-        "*Why*",
+        "**Why**",
         "----------------",
         "message_sent to Family · 29s ago",
         "   Verstappen won.",
         "   ID: 44444444",
-        "*Event:*",
+        "**Event:**",
         "- telegram: Message from Ann: who won the F1 race?",
         "   40s ago · ID: 11111111",
-        "*Turn:* answered in Family · 10s · claude-sonnet-5-5 · 1 fault",
+        "**Turn:** answered in Family · 10s · claude-sonnet-5-5 · 1 fault",
         "   ID: 66666666",
-        "*Reply:* sent 27s ago",
-        "*Calls:* 7",
-        "*1.* host runContainerAgent · 9.9s · ok",
-        "*2.* model claude-sonnet-5-5 · 2.0s · ok",
+        "**Reply:** sent 27s ago",
+        "**Calls:** 7",
+        "**1.** host runContainerAgent · 9.9s · ok",
+        "**2.** model claude-sonnet-5-5 · 2.0s · ok",
         "   1.2k in, 100 out, $0.01",
         "   out: let me look",
-        "*3.* tool WebSearch · 850ms · ok",
+        "**3.** tool WebSearch · 850ms · ok",
         '   in: {"q": "F1"}',
         "   out: Verstappen first",
-        "*4.* host_tool schedule_task · 12ms · ok",
-        "*5.* model claude-sonnet-5-5 · 3.0s · ok",
+        "**4.** host_tool schedule_task · 12ms · ok",
+        "**5.** model claude-sonnet-5-5 · 3.0s · ok",
         "   1.5k in, 200 out, cost unknown for 1 request",
-        "*6.* host channel.sendMessage · 95ms · FAILED",
+        "**6.** host channel.sendMessage · 95ms · FAILED",
         "   out: cut off",
-        "*7.* host channel.sendMessage · 90ms · ok",
-        "*Total:* 10.0s · 2.7k in, 300 out, $0.01 (cost unknown for 1 request)",
+        "**7.** host channel.sendMessage · 90ms · ok",
+        "**Total:** 10.0s · 2.7k in, 300 out, $0.01 (cost unknown for 1 request)",
     ]
 
 
@@ -66,7 +66,7 @@ async def test_why_shows_a_failure_of_the_program_itself(world: World) -> None:
     text = await world.say("/debug why")
     assert "delivery_failed to Family" in text
     assert "FAILED" in text
-    assert "*Event:* none (the program's own doing)" in text
+    assert "**Event:** none (the program's own doing)" in text
 
 
 @pytest.mark.parametrize("ref", [REPLY[:8], REPLY, TURN[:4], MESSAGE[:4], MESSAGE[:8].upper(), BATCH[:8]])
@@ -80,10 +80,10 @@ async def test_why_of_a_request_of_the_agent_leads_up_to_the_message(world: Worl
     await answered_message(world)
     text = await world.say("/debug why 55555555")
     assert "task_scheduled to Family" in text
-    assert "*Event:*\n- ipc: schedule_task from Family" in text
-    assert "*Which came from:*\n- message_batch: Processing 1 message(s) for Family" in text
+    assert "**Event:**\n- ipc: schedule_task from Family" in text
+    assert "**Which came from:**\n- message_batch: Processing 1 message(s) for Family" in text
     assert "- telegram: Message from Ann: who won the F1 race?" in text
-    assert "*Calls:* 7" in text
+    assert "**Calls:** 7" in text
 
 
 async def test_why_of_a_turn_that_runs_says_so(world: World) -> None:
@@ -93,7 +93,7 @@ async def test_why_of_a_turn_that_runs_says_so(world: World) -> None:
         turn_id=TURN, at=after(9.9), state="open", input_tokens=0, output_tokens=0, cost_usd=None
     )
     text = await world.say("/debug why")
-    assert "*Turn:* running in Family · 39s" in text
+    assert "**Turn:** running in Family · 39s" in text
 
 
 RUN = {
@@ -137,13 +137,13 @@ async def test_why_and_event_say_where_the_agent_ran_and_how_that_ended(
     await world.insert("runs", **(RUN | row))
     await world.sql("UPDATE turns SET run_id = ?", RUN["id"])
     for line in ("/debug why", f"/debug event {MESSAGE}"):
-        assert f"   ID: 66666666\n*Run:* {shown}\n" in await world.say(line)
+        assert f"   ID: 66666666\n**Run:** {shown}\n" in await world.say(line)
 
 
 async def test_why_takes_a_number_of_the_last_list(world: World) -> None:
     await answered_message(world)
     await command_answer(world, after(35))
-    assert "*2.* message_sent to Family" in await world.say("/debug last 2")
+    assert "**2.** message_sent to Family" in await world.say("/debug last 2")
     assert "   ID: 44444444" in await world.say("/debug why 2")
     assert "Message from Ann" in await world.say("/debug event 2")
 
@@ -153,21 +153,21 @@ async def test_why_of_an_ignored_message_tells_its_outcome(world: World) -> None
     await world.sql("UPDATE messages SET outcome_reason = 'no trigger'")
     await world.trace(traces.event(MESSAGE, "telegram", "Message from Ann: lovely weather"))
     text = await world.say(f"/debug why {MESSAGE[:8]}")
-    assert "*Outcome:* ignored (no trigger)" in text
-    assert "*Actions:* none" in text
+    assert "**Outcome:** ignored (no trigger)" in text
+    assert "**Actions:** none" in text
 
 
 async def test_event_of_a_message_shows_all_that_came_of_it(world: World) -> None:
     await answered_message(world)
     text = await world.say(f"/debug event {MESSAGE}")
     assert f"   Full ID: {MESSAGE}" in text
-    assert "*Outcome:* answered" in text
-    assert "*Turn:* answered in Family · 10s" in text
+    assert "**Outcome:** answered" in text
+    assert "**Turn:** answered in Family · 10s" in text
     assert "- message_batch: Processing 1 message(s)" in text
     assert "- ipc: schedule_task from Family" in text
-    assert "*Actions:* 2" in text
-    assert "*1.* task_scheduled to Family" in text
-    assert "   ID: 55555555 · 1 call\n*2.* message_sent to Family" in text
+    assert "**Actions:** 2" in text
+    assert "**1.** task_scheduled to Family" in text
+    assert "   ID: 55555555 · 1 call\n**2.** message_sent to Family" in text
     assert "   ID: 44444444 · 6 calls" in text
     assert "task_scheduled" in await world.say("/debug why 1")
 
@@ -179,7 +179,7 @@ async def test_event_of_a_second_message_of_the_batch_finds_the_same_turn(world:
     await world.trace(traces.event(other, "telegram", "Message from Bob: and second?"), at=after(0.05))
     await world.insert("turn_messages", turn_id=TURN, seq=seq, role="asked", accepted=1)
     assert "   ID: 44444444 · 6 calls" in await world.say("/debug event 9999")
-    assert "*Which came from:*\n- telegram: Message from Bob: and second?" in await world.say("/debug why")
+    assert "**Which came from:**\n- telegram: Message from Bob: and second?" in await world.say("/debug why")
 
 
 async def test_event_of_the_agents_request_shows_what_was_done(world: World) -> None:
@@ -209,10 +209,10 @@ async def test_last_shows_ten_actions_unless_told_and_fifty_at_most(world: World
     for n in range(60):
         await world.trace(traces.action(f"{n:08d}", None, f"kind_{n}", turn=None), at=after(n))
     assert (await world.say("/debug last")).startswith(
-        "*Last 10 actions*\n----------------\n*1.* kind_59 to Family"
+        "**Last 10 actions**\n----------------\n**1.** kind_59 to Family"
     )
-    assert (await world.say("/debug last 3")).startswith("*Last 3 actions*")
-    assert (await world.say("/debug last 999")).startswith("*Last 50 actions*")
+    assert (await world.say("/debug last 3")).startswith("**Last 3 actions**")
+    assert (await world.say("/debug last 999")).startswith("**Last 50 actions**")
 
 
 async def test_last_shows_the_cause_of_each_action_even_if_it_has_none(world: World) -> None:
@@ -220,8 +220,8 @@ async def test_last_shows_the_cause_of_each_action_even_if_it_has_none(world: Wo
     await world.trace(traces.action("f" * 8, None, "delivery_failed", turn=None, failed=True), at=after(31))
     lines = (await world.say("/debug last 2")).splitlines()
     assert lines[2:7] == [
-        "*1.* delivery_failed to Family · 9s ago · FAILED", "   Because: no event", "   ID: ffffffff",
-        "*2.* message_sent to Family · 29s ago", "   Verstappen won.",
+        "**1.** delivery_failed to Family · 9s ago · FAILED", "   Because: no event", "   ID: ffffffff",
+        "**2.** message_sent to Family · 29s ago", "   Verstappen won.",
     ]  # fmt: skip
     assert "   Because: telegram: Message from Ann: who won the F1 race?" in lines
 
@@ -237,7 +237,7 @@ async def test_a_fresh_database_has_an_answer_to_everything(world: World) -> Non
     assert await world.say("/debug last") == "No actions yet."
     assert await world.say("/debug why") == "No actions yet."
     assert await world.say("/debug event 1234abcd") == "Event not found: 1234abcd"
-    assert "*Rows:* 0 events, 0 actions, 0 tool calls" in await world.say("/debug report")
+    assert "**Rows:** 0 events, 0 actions, 0 tool calls" in await world.say("/debug report")
 
 
 async def test_report_sums_up_rows_sources_types_hours_and_failures(world: World) -> None:
@@ -250,29 +250,29 @@ async def test_report_sums_up_rows_sources_types_hours_and_failures(world: World
     world.use(zone=ZoneInfo("America/New_York"))
     lines = (await world.say("/debug report")).splitlines()
     assert lines == [
-        "*Trace report*",
+        "**Trace report**",
         "----------------",
         "Kept: 3 days",
         "Window: 13 Mar 08:00 - 16 Mar 08:00",
         "Oldest event: 3h ago",
-        "*Rows:* 4 events, 4 actions, 7 tool calls",
-        "*Lost rows:* lost 4",
-        "*Events by source:*",
+        "**Rows:** 4 events, 4 actions, 7 tool calls",
+        "**Lost rows:** lost 4",
+        "**Events by source:**",
         "- command: 1",
         "- ipc: 1",
         "- message_batch: 1",
         "- telegram: 1",
-        "*Actions by type:*",
+        "**Actions by type:**",
         "- message_sent: 2",
         "- task_scheduled: 1",
         "- turn_failed: 1",
-        "*Busiest hours:*",
+        "**Busiest hours:**",
         "- 7 AM: 3",
         "- 5 AM: 1",
-        "*Failed tool calls:*",
+        "**Failed tool calls:**",
         "- channel.sendMessage · 95ms · 29s ago",
         "   cut off",
-        "*Failed actions:*",
+        "**Failed actions:**",
         "- turn_failed · 0s ago",
         "   the model is down",
         "   Because: Message from Ann: who won the F1 race?",
@@ -320,10 +320,10 @@ async def test_debug_why_of_an_answer_that_waits_says_why_how_often_it_was_tried
         " next_try = ?",
         stamp(NOW + timedelta(seconds=40)),
     )
-    assert "*Reply:* queued · 3 tries · next in 40s (Telegram cannot be reached.)" in await world.say(
+    assert "**Reply:** queued · 3 tries · next in 40s (Telegram cannot be reached.)" in await world.say(
         "/debug why"
     )
 
     await world.sql("DELETE FROM outbox_parts")
     await world.sql("UPDATE outbox SET state = 'queued'")
-    assert "\n*Reply:* queued\n" in await world.say("/debug why"), "behind others, or nobody can be reached"
+    assert "\n**Reply:** queued\n" in await world.say("/debug why"), "behind others, or nobody can be reached"

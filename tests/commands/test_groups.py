@@ -32,15 +32,15 @@ async def test_groups_lists_registered_groups_then_the_chats_that_are_none(world
     await world.chat("tg:-5", "Book club", at=NOW - timedelta(minutes=5))
     await world.chat("tg:6", "Ann", group=False, at=NOW - timedelta(days=2))
     assert (await world.say("/groups")).splitlines() == [
-        "*Groups:* 2",
-        "*1.* Control",
+        "**Groups:** 2",
+        "**1.** Control",
         "   main · main",
-        "*2.* Family",
+        "**2.** Family",
         "   telegram_family · on @Andy",
-        "*Other chats:*",
-        "*3.* Book club",
+        "**Other chats:**",
+        "**3.** Book club",
         "   telegram · 5m ago",
-        "*4.* Ann",
+        "**4.** Ann",
         "   telegram · 2d ago",
         "Register one: /group add <number> [name]",
     ]
@@ -50,7 +50,7 @@ async def test_a_chat_s_name_stays_on_its_line_and_makes_no_link(world: World) -
     await world.chat("tg:6", "[Help](https://evil.example)\n*9.* Mum\u202e")
 
     said = await world.say("/groups")
-    assert "*3.* [Help] (https://evil.example) *9.* Mum" in said.splitlines()
+    assert "**3.** [Help] (https://evil.example) *9.* Mum" in said.splitlines()
 
 
 async def test_groups_says_who_has_tasks_who_is_at_work_and_who_must_ask(world: World) -> None:
@@ -122,7 +122,7 @@ async def test_a_removed_group_keeps_its_folder_history_and_tasks_and_finds_them
         "Removed: Family. I do not answer there any more.",
         "Cancelled there: 0 turns, 1 message.",
         "Paused: 1 task.",
-        "The folder telegram_family stays; /group add tg:-100 brings it back.",
+        "The folder telegram_family stays; /group add tg:-100 brings it back (not its trigger word, nor what needs your yes).",
     ]
     assert await stored(world) is None
     assert world.around.stopped == [([FAMILY.chat_id], [])]

@@ -77,7 +77,7 @@ async def test_status_says_what_is_wrong_with_the_image_that_agents_run_in(
     world: World, image: ImageState | OutageError, expected: str
 ) -> None:
     world.around.name, world.around.line, world.around.image = "docker", "fine walls", image
-    assert f"*Runtime:* {expected}" in (await world.say("/status")).splitlines()
+    assert f"**Runtime:** {expected}" in (await world.say("/status")).splitlines()
 
 
 async def test_status_says_nothing_of_an_image_that_no_agent_runs_in(world: World) -> None:

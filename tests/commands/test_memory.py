@@ -71,7 +71,7 @@ async def test_context_tells_how_long_the_conversation_is_and_when_it_is_made_sh
     await world.usage(cost_usd=0.25)
 
     assert await world.say("/context", FAMILY) == (
-        "*Conversation* · Family\n----------------\nBegun: 2h ago\nMessages: 3\n"
+        "**Conversation** · Family\n----------------\nBegun: 2h ago\nMessages: 3\n"
         "Tokens: 84.2k (56% of 150k, where I make it shorter)\nModel: claude-std\nCost today: $0.25\n"
         "/compact makes it shorter now."
     )

@@ -8,7 +8,7 @@ from tests.commands.world import MAIN, NOW, World
 
 ONE = "3f2a9c1d-0000-4000-8000-000000000001"
 HOUR = timedelta(hours=1)
-AHEAD, BEHIND = "*Promised for the next 7 days*", "*Not as promised in the last 7 days*"
+AHEAD, BEHIND = "**Promised for the next 7 days**", "**Not as promised in the last 7 days**"
 
 
 async def parts(world: World) -> tuple[list[str], list[str]]:
@@ -38,19 +38,19 @@ async def test_every_time_of_the_week_is_named_by_day_with_what_it_takes(world: 
         await ran(world, NOW - timedelta(days=day), took_s=took_s, cost_usd=cost)
     ahead, _ = await parts(world)
     assert ahead == [
-        "*Monday 16 March:*",
+        "**Monday 16 March:**",
         "- 18:00 call mum (Family)",
-        "*Tuesday 17 March:*",
+        "**Tuesday 17 March:**",
         "- 07:00 Morning briefing · about 12s, $0.02",
-        "*Wednesday 18 March:*",
+        "**Wednesday 18 March:**",
         "- 07:00 Morning briefing · about 12s, $0.02",
-        "*Thursday 19 March:*",
+        "**Thursday 19 March:**",
         "- 07:00 Morning briefing · about 12s, $0.02",
-        "*Friday 20 March:*",
+        "**Friday 20 March:**",
         "- 07:00 Morning briefing · about 12s, $0.02",
-        "*Monday 23 March:*",
+        "**Monday 23 March:**",
         "- 07:00 Morning briefing · about 12s, $0.02",
-        "*In all:* 6 times, about 1m and $0.10, and 1 that never ran before",
+        "**In all:** 6 times, about 1m and $0.10, and 1 that never ran before",
     ]
 
 
@@ -60,7 +60,7 @@ async def test_the_times_are_those_of_the_owner_whatever_the_tasks_own_zone(worl
         ONE, "stand-up", schedule_type="cron", schedule_value="0 18 16 3 *", zone="UTC", group=MAIN, next_run=NOW + 6 * HOUR
     )  # fmt: skip
     ahead, _ = await parts(world)
-    assert ahead == ["*Tuesday 17 March:*", "- 03:00 stand-up"]
+    assert ahead == ["**Tuesday 17 March:**", "- 03:00 stand-up"]
 
 
 async def test_a_task_of_every_few_minutes_is_one_line_with_its_count(world: World) -> None:
@@ -82,9 +82,9 @@ async def test_a_task_of_every_few_minutes_is_one_line_with_its_count(world: Wor
         "- every 15 minutes, 672 times: watch",
         "- every minute, more than 2100 times: tick",
     ]
-    assert ahead[0] == "*Again and again:*"
+    assert ahead[0] == "**Again and again:**"
     assert ahead[4:] == [
-        "*In all:* more than 3444 times, about 22m 24s and $6.72, and 2772 that never ran before"
+        "**In all:** more than 3444 times, about 22m 24s and $6.72, and 2772 that never ran before"
     ]
 
 
@@ -121,15 +121,15 @@ async def test_what_was_late_missed_skipped_or_failed_is_told_with_its_reason(wo
     await ran(world, NOW - timedelta(days=7, hours=1), "missed", reason="long ago")
     _, behind = await parts(world)
     assert behind == [
-        "- *done* today at 10:00 · 1m 1s late · took 12s · $0.01",
+        "- **done** today at 10:00 · 1m 1s late · took 12s · $0.01",
         "   digest",
-        "- *failed* today at 08:00 · 4 attempts · took 21m 40s · $0.04",
+        "- **failed** today at 08:00 · 4 attempts · took 21m 40s · $0.04",
         "   digest",
         "   the model was not reached",
-        "- *skipped* today at 07:00",
+        "- **skipped** today at 07:00",
         "   digest",
         "   the one before was not over",
-        "- *missed* today at 06:00",
+        "- **missed** today at 06:00",
         "   a task that is gone",
         "   the service was away",
     ]
@@ -141,7 +141,7 @@ async def test_what_one_absence_has_cost_one_task_is_one_line(world: World) -> N
         await ran(world, NOW - HOUR - timedelta(minutes=n), "missed", reason="the service was away")
     _, behind = await parts(world)
     assert behind == [
-        "- *missed* 60 times, first today at 10:01, last today at 11:00",
+        "- **missed** 60 times, first today at 10:01, last today at 11:00",
         "   check mail",
         "   the service was away",
     ]

@@ -44,15 +44,15 @@ async def test_status_shows_every_section_in_the_order_of_the_article(world: Wor
     lines = (await world.say("/status")).splitlines()
     heads = [line.split(":")[0] for line in lines if not line.startswith(("-", " "))]
     assert heads == [
-        "*Andy Status*", "Uptime", "Memory", "Timezone", "", "*Containers", "*Channels", "*Groups", "*Tasks", "*Model",
-        "*Outages", "*Messages today", "*Outbox", "*Runtime", "*Guarantees", "Remote control",
+        "**Andy Status**", "Uptime", "Memory", "Timezone", "", "**Containers", "**Channels", "**Groups", "**Tasks", "**Model",
+        "**Outages", "**Messages today", "**Outbox", "**Runtime", "**Guarantees", "Remote control",
     ]  # fmt: skip
     assert "Uptime: 3h 12m" in lines
     assert "Memory: 64 MB" in lines
     assert "Timezone: UTC" in lines
-    assert "*Containers:* 0/5 active" in lines
+    assert "**Containers:** 0/5 active" in lines
     assert "- Control [main]" in lines
-    assert "*Outages:* none" in lines
+    assert "**Outages:** none" in lines
     assert "- telegram: once, or labelled. Telegram keeps messages for 24 h." in lines
     assert lines[-1] == "Remote control: none"
 
@@ -71,11 +71,11 @@ async def test_status_says_what_each_group_is_at(world: World) -> None:
         outage="The model refuses the credentials (401).",
     )
     text = await world.say("/status")
-    assert "*Containers:* 3/5 active, 1 waiting" in text
+    assert "**Containers:** 3/5 active, 1 waiting" in text
     assert (
         "- Control: idle\n- Family: processing, queued (3)\n- tg:5: running task\n- tg:6: queued (1)" in text
     )
-    assert "*Outages:* The model refuses the credentials (401)." in text
+    assert "**Outages:** The model refuses the credentials (401)." in text
 
 
 async def test_status_shows_what_is_wrong_with_a_channel_and_when_it_last_answered(world: World) -> None:
@@ -104,7 +104,7 @@ async def test_the_balance_of_today_adds_up_and_leaves_yesterday_out(world: Worl
     for outcome in ["answered"] * 3 + ["ignored", "silent", "failed", "cancelled", "refused", "open"]:
         await world.message(FAMILY.chat_id, outcome)
     text = await world.say("/status")
-    line = next(line for line in text.splitlines() if line.startswith("*Messages today:*"))
+    line = next(line for line in text.splitlines() if line.startswith("**Messages today:**"))
     counts = {word: int(n) for word, n in re.findall(r"(\w+) (\d+)", line)}
     assert counts.pop("in") == 9 == sum(counts.values())
     assert counts["answered"] == 3
@@ -139,8 +139,8 @@ async def test_status_counts_the_outbox_and_the_lost_trace_rows(world: World) ->
     await world.store.write_trace([], [], 5)
     world.around.lost = 7
     text = await world.say("/status")
-    assert "*Outbox:* unsent 2 · uncertain 1 · failed today 1" in text
-    assert "*Trace:* 12 rows lost" in text
+    assert "**Outbox:** unsent 2 · uncertain 1 · failed today 1" in text
+    assert "**Trace:** 12 rows lost" in text
 
 
 async def test_status_answers_from_memory_when_the_store_cannot_be_read(world: World, tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ async def test_status_answers_from_memory_when_the_store_cannot_be_read(world: W
     finally:
         await broken.close()
     for section in ("Tasks", "Messages today", "Outbox"):
-        assert re.search(rf"^\*{section}:\* \(store unavailable: .*no such table.*\)$", text, re.MULTILINE)
-    assert "*Containers:* 0/5 active" in text
+        assert re.search(rf"^\**{section}:\** \(store unavailable: .*no such table.*\)$", text, re.MULTILINE)
+    assert "**Containers:** 0/5 active" in text
     assert text.endswith("Remote control: none")
 
 
 async def test_status_does_not_wait_for_a_store_that_hangs(world: World) -> None:
     world.use(reports=Reports(HangingReader(), HangingReader()), store_patience_s=0.01)
-    assert "*Messages today:* (store unavailable: no answer yet)" in await world.say("/status")
+    assert "**Messages today:** (store unavailable: no answer yet)" in await world.say("/status")
 
 
 async def test_status_of_a_group_names_no_other_group(world: World) -> None:
@@ -178,8 +178,8 @@ async def test_status_of_a_group_names_no_other_group(world: World) -> None:
         assert "Control" not in text
         assert "secret" not in text
     text = await world.say("/status", FAMILY)
-    assert "*Agent:* processing" in text
-    assert '*Tasks:* 1 active, 0 paused\n- Next: "water plants" in 1h 30m' in text
+    assert "**Agent:** processing" in text
+    assert '**Tasks:** 1 active, 0 paused\n- Next: "water plants" in 1h 30m' in text
     assert "in 1 · answered 0 · ignored 1 · open 0" in text
 
 
@@ -220,5 +220,5 @@ async def test_many_groups_are_cut_to_a_screen(world: World) -> None:
         MAIN
     ]
     text = await world.say("/status")
-    assert "*Groups:* 1001\n- Control [main]\n- g0" in text
+    assert "**Groups:** 1001\n- Control [main]\n- g0" in text
     assert "- … and 981 more" in text

@@ -100,34 +100,34 @@ async def test_show_tells_everything_of_a_task(world: World) -> None:
             status="error" if error else "success", result=result, error=error,
         )  # fmt: skip
     assert (await world.say(f"/task show {ONE}")).splitlines() == [
-        "*Task* 3f2a9c1d",
+        "**Task** 3f2a9c1d",
         "----------------",
         *prompt.splitlines(),
         "",
-        "*Schedule:* every weekday at 07:00",
+        "**Schedule:** every weekday at 07:00",
         "   as cron: 0 7 * * 1-5",
-        "*Last:* 5h ago, 2 failed in a row",
-        "*Next:*",
+        "**Last:** 5h ago, 2 failed in a row",
+        "**Next:**",
         "- tomorrow at 07:00 (in 19h)",
         "- on Wednesday 18 March at 07:00 (in 1d 19h)",
         "- on Thursday 19 March at 07:00 (in 2d 19h)",
-        "*Time zone:* UTC",
-        "*Times that pass while I am away:* left out, and said",
-        "*Group:* Family",
-        "*Conversation:* the group's own",
-        "*Model:* claude-opus",
-        "*Workflow:* briefing (topics: weather, news)",
-        "*Script before each run:*",
+        "**Time zone:** UTC",
+        "**Times that pass while I am away:** left out, and said",
+        "**Group:** Family",
+        "**Conversation:** the group's own",
+        "**Model:** claude-opus",
+        "**Workflow:** briefing (topics: weather, news)",
+        "**Script before each run:**",
         "```",
         "echo '{}'",
         "```",
-        "*Created:* today at 12:00",
-        "*Last results:*",
+        "**Created:** today at 12:00",
+        "**Last results:**",
         "- today at 07:00, took 12s",
         "   FAILED: the model was not reached",
         "- on Sunday 15 March at 07:00, took 12s",
         "   It rains.",
-        f"*Full ID:* {ONE}",
+        f"**Full ID:** {ONE}",
     ]
 
 
@@ -136,17 +136,17 @@ async def test_show_of_a_paused_task_says_why_and_promises_nothing(world: World)
         ONE, "digest", group=MAIN, status="paused", why_paused="failed 5 times in a row", next_run=NOW + HOUR
     )
     lines = (await world.say(f"/task show {ONE}")).splitlines()
-    assert lines[0] == "*Task* 3f2a9c1d [paused]"
-    assert "*Paused:* failed 5 times in a row" in lines
-    assert "*Next:* n/a" in lines
-    assert "*Last results:* none yet" in lines
+    assert lines[0] == "**Task** 3f2a9c1d [paused]"
+    assert "**Paused:** failed 5 times in a row" in lines
+    assert "**Next:** n/a" in lines
+    assert "**Last results:** none yet" in lines
 
 
 async def test_show_survives_a_schedule_that_cannot_be_read(world: World) -> None:
     await world.task(ONE, schedule_value="whenever", next_run=NOW + HOUR)
     text = await world.say(f"/task show {ONE}")
-    assert "*Schedule:* interval whenever" in text
-    assert "*Next:* in 1h, then nobody knows" in text
+    assert "**Schedule:** interval whenever" in text
+    assert "**Next:** in 1h, then nobody knows" in text
 
 
 async def test_runs_tell_state_lateness_attempts_time_and_cost(world: World) -> None:
@@ -157,14 +157,14 @@ async def test_runs_tell_state_lateness_attempts_time_and_cost(world: World) -> 
     await ran(world, NOW - 4 * HOUR, "missed", reason="the service was away")
     await ran(world, NOW - timedelta(minutes=5), "running")
     assert (await world.say(f"/task runs {ONE}")).splitlines() == [
-        "*Last runs of* digest",
+        "**Last runs of** digest",
         "----------------",
-        "- *running* today at 11:55 · for 5m now · $0.01",
-        "- *done* today at 11:00 · took 12s · $0.01",
-        "- *done* today at 10:00 · 2m 5s late · took 1m · cost unknown for 1 request",
-        "- *failed* today at 09:00 · 4 attempts · took 21m 40s · $0.04",
+        "- **running** today at 11:55 · for 5m now · $0.01",
+        "- **done** today at 11:00 · took 12s · $0.01",
+        "- **done** today at 10:00 · 2m 5s late · took 1m · cost unknown for 1 request",
+        "- **failed** today at 09:00 · 4 attempts · took 21m 40s · $0.04",
         "   the model was not reached",
-        "- *missed* today at 08:00",
+        "- **missed** today at 08:00",
         "   the service was away",
     ]
 

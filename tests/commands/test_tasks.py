@@ -37,30 +37,30 @@ async def test_tasks_are_listed_active_paused_failed_completed(world: World) -> 
         last_result="It rains.", schedule_value="3600000",
     )  # fmt: skip
     assert (await world.say("/status tasks")).splitlines() == [
-        "*Scheduled tasks*",
+        "**Scheduled tasks**",
         "----------------",
-        "*Active*",
-        "*1.* Morning briefing with F1 standings and the weather...",
+        "**Active**",
+        "**1.** Morning briefing with F1 standings and the weather...",
         "   Schedule: every hour",
         "   Next: in 2h 15m | Last: 3m 42s ago",
         "   ID: active-t",
         "   Result: It rains.",
         "   Group: Family",
-        "*Paused*",
-        "*2.* digest [paused]",
+        "**Paused**",
+        "**2.** digest [paused]",
         "   Schedule: every day at 08:00 (Asia/Tokyo)",
         "   Next: n/a | Last: never",
         "   ID: paused-t",
         "   Paused: failed 5 times in a row",
         "   Group: Family",
-        "*Failed*",
-        "*3.* broken [failed]",
+        "**Failed**",
+        "**3.** broken [failed]",
         "   Schedule: once, today at 09:00",
         "   Next: n/a | Last: never",
         "   ID: failed-t",
         "   Group: Family",
-        "*Done*",
-        "*4.* landed? [done]",
+        "**Done**",
+        "**4.** landed? [done]",
         "   Schedule: once, on Sunday 15 March at 09:00",
         "   Next: n/a | Last: 0s ago",
         "   ID: done-tas",
@@ -159,8 +159,8 @@ async def test_a_long_list_is_cut_and_says_by_how_much(world: World) -> None:
     for n in range(53):
         await world.task(f"task-{n:02}", next_run=NOW + timedelta(minutes=n + 1))
     text = await world.say("/tasks")
-    assert "*50.* " in text
-    assert "*51.* " not in text
+    assert "**50.** " in text
+    assert "**51.** " not in text
     assert text.endswith("… and 3 more")
 
 

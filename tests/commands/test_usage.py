@@ -21,17 +21,17 @@ async def test_usage_today_in_main_shows_the_sum_the_groups_and_seven_days(world
     )
     await world.usage(MAIN, at=NOW - timedelta(days=2), turn_id="turn-3")
     assert (await world.say("/usage")).splitlines() == [
-        "*Usage today*",
+        "**Usage today**",
         "----------------",
         "Tokens: 1.2M in, 400 out",
         "Cache: 8k read, 500 written",
         "Cost: $0.51",
         "Duration: 3.0s",
         "Model requests: 2 in 2 turns",
-        "*By group:*",
+        "**By group:**",
         "- Control: 1.2M in, 200 out, $0.50",
         "- Family: 1k in, 200 out, $0.01",
-        "*Last 7 days:*",
+        "**Last 7 days:**",
         "- Tue 10 Mar: –",
         "- Wed 11 Mar: –",
         "- Thu 12 Mar: –",

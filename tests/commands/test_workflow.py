@@ -67,12 +67,12 @@ async def test_the_list_says_what_is_on_what_is_off_and_what_cannot_be(
     (shelves.own / "attic.md").write_text("oops")
     await world.say("/workflow enable morning-briefing")
     lines = (await world.say("/workflow")).splitlines()
-    assert lines[0] == "*Workflows*"
-    assert "*morning-briefing*: on, every day at 07:00, next tomorrow at 07:00" in lines
-    assert "*weekend-recap*: off (usually every Monday at 08:00)" in lines
-    assert "*email-check*: off: it needs a mail tool, and there is none yet" in lines
-    assert "*kitchen*: off (usually every day at 06:00)" in lines
-    assert "*attic* cannot be used: its first line must be ---." in lines
+    assert lines[0] == "**Workflows**"
+    assert "**morning-briefing**: on, every day at 07:00, next tomorrow at 07:00" in lines
+    assert "**weekend-recap**: off (usually every Monday at 08:00)" in lines
+    assert "**email-check**: off: it needs a mail tool, and there is none yet" in lines
+    assert "**kitchen**: off (usually every day at 06:00)" in lines
+    assert "**attic** cannot be used: its first line must be ---." in lines
     assert await world.say("/workflow list") == "\n".join(lines)
 
 
@@ -121,7 +121,7 @@ async def test_a_paused_one_goes_on_when_it_is_enabled_again(world: World, shelv
         "UPDATE scheduled_tasks SET status = 'paused', why_paused = 'it failed five times', failures = 5, next_run = ?",
         stamp(NOW - timedelta(days=3)),
     )
-    assert "*morning-briefing*: on, every day at 08:00, paused: it failed five times" in await world.say(
+    assert "**morning-briefing**: on, every day at 08:00, paused: it failed five times" in await world.say(
         "/workflow"
     )
     assert "every day at 08:00, next tomorrow at 08:00" in await world.say(
@@ -169,7 +169,7 @@ async def test_what_lacks_a_tool_cannot_be_switched_on(world: World, shelves: Sh
 async def test_the_owners_file_overrides_ours(world: World, shelves: Shelves) -> None:
     shelves.write("morning-briefing", "30 5 * * *", "Sing.")
     said = await world.say("/workflow show morning-briefing")
-    assert "*Morning briefing* (morning-briefing, yours)" in said
+    assert "**Morning briefing** (morning-briefing, yours)" in said
     assert "Usually: every day at 05:30; begins afresh each time" in said
     assert said.endswith("Sing.")
     assert "every day at 05:30" in await world.say("/workflow enable morning-briefing")
@@ -181,7 +181,7 @@ async def test_one_whose_file_is_gone_is_still_listed_and_can_be_ended(
     shelves.write("kitchen")
     await world.say("/workflow enable kitchen")
     (shelves.own / "kitchen.md").unlink()
-    assert "*kitchen* is on, but its file is gone. /workflow disable kitchen ends it." in await world.say(
+    assert "**kitchen** is on, but its file is gone. /workflow disable kitchen ends it." in await world.say(
         "/workflow"
     )
     assert await world.say("/workflow disable kitchen") == "Kitchen is off. Its task is deleted."

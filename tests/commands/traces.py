@@ -116,6 +116,6 @@ async def command_answer(world: World, at: datetime) -> None:
         source="command", summary="Ann: /status", chat_id=ChatId("local:main"), disposition="command"
     )
     said = Action(
-        action_type="message_sent", triggered_by=asked.id, target="local:main", content="*Andy Status*"
+        action_type="message_sent", triggered_by=asked.id, target="local:main", content="**Andy Status**"
     )
     await world.trace(asked, said, at=at)

@@ -115,7 +115,9 @@ async def test_a_service_that_can_be_asked_is_asked_before_a_repeat(vault: Vault
         await p.put("one|two", id=given.id)
         await p.empty()
 
-        assert pigeon.texts() == ["two"], "the first part was found, the second certainly is not there: no label"
+        assert pigeon.texts() == ["two"], (
+            "the first part was found, the second certainly is not there: no label"
+        )
         assert p.parts()[0] == ("one", "sent", 2, "id of old")
 
 

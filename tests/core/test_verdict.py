@@ -88,6 +88,16 @@ def test_an_outage_is_nobodys_fault_and_says_what_is_broken(cause: str, meant: s
     assert told.reason == OUTAGE_TEXT[meant]
 
 
+def test_a_model_that_nobody_knows_is_an_outage_only_if_the_settings_name_it() -> None:
+    unknown = AgentError(turn="t", kind="outage", cause="model", detail="HTTP 404", status=404)
+    assert judge_error(unknown).again == "outage"
+    told = judge_error(unknown, chosen="opus-99, the model that this task was given")
+    assert (told.state, told.again) == ("failed", None)
+    assert "opus-99" in told.reason
+    busy = AgentError(turn="t", kind="outage", cause="model", detail="HTTP 529", status=529)
+    assert judge_error(busy, chosen="opus-99").again == "outage"
+
+
 def test_a_conversation_that_the_api_refuses_goes_back_to_before_the_turn() -> None:
     told = judge_error(AgentError(turn="t", kind="session", cause="invalid_request_error", detail="x" * 1000))
     assert (told.state, told.roll_back, told.again) == ("failed", True, None)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from nanoclaw.testing.messages_api import Hang, Reply, say, use
+from nanoclaw.testing.messages_api import Hang, Reply, Status, say, use
 from nanoclaw.testing.scripts import last_user_text
 from tests.service.house import WITHIN_S, House, open_house, paired_house
 
@@ -279,4 +279,27 @@ async def test_a_task_at_a_local_time_comes_at_that_time() -> None:
         assert "once, " in told
         house.turn_clock(2 * HOUR)
         assert await house.heard("The oven is off.") == "The oven is off."
+        await house.stop()
+
+
+async def test_a_model_that_nobody_knows_fails_where_it_was_chosen_and_holds_up_nobody_else() -> None:
+    async with paired_house({"tasks": {"min_interval_s": 1, "retry_delays_s": [0.05]}}, clock=True) as house:
+        family = await house.add_group("Family", 510)
+        house.says(task(model="opus-99"), say("It is planned."))
+        await house.ask("@Andy please", chat=family)
+        house.api.model = lambda _: say("I am here.")
+        house.api.faults = lambda body: Status(404) if body["model"].startswith("opus") else None
+        house.turn_clock(HOUR)
+        told = await house.heard("failed after 2 attempts", chat=family)
+        assert "the model's server does not know opus-99, the model that this task was given" in told
+        await house.heard("Family: The task")
+
+        assert await house.ask("are you there?") == "I am here."
+        await house.ask("/model opus-98")
+        told = await house.ask("and now?")
+        assert told.startswith("I could not answer this: the model's server does not know opus-98")
+        assert "/model default goes back" in told
+        assert await house.ask("@Andy and you?", chat=family) == "I am here."
+        await house.ask("/model default")
+        assert await house.ask("and now?") == "I am here."
         await house.stop()

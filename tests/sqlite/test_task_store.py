@@ -106,7 +106,9 @@ async def test_after_a_downtime_an_interval_goes_on_on_its_own_grid(
         (due,) = await vault.store.tasks.claim_due(now)
         following = (await row(vault, task)).next_run
 
-        assert due.due <= now < due.due + timedelta(seconds=step_s), "of all that was missed the newest is made up for"
+        assert due.due <= now < due.due + timedelta(seconds=step_s), (
+            "of all that was missed the newest is made up for"
+        )
         assert following
         assert now < following <= now + timedelta(seconds=step_s)
         assert (following - NOW) % timedelta(seconds=step_s) == timedelta(0)

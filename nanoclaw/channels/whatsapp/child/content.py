@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 _DEEPEST: Final = 8
@@ -75,9 +75,16 @@ def read(message: Any) -> Content | None:
     for field, value in message.ListFields():
         reader = _READERS.get(field.name)
         if reader is not None:
-            return reader(field.name, value)
+            return _marked(reader(field.name, value))
     unread = [field.name for field, _ in message.ListFields() if field.name not in _NOT_SAID]
     return Content(text=f"[a message that I cannot read: {unread[0]}]") if unread else None
+
+
+def _marked(content: Content) -> Content:
+    """Somebody else's words, passed on, are no command of whoever passes them on, and the agent sees whose they are not."""
+    if content.context is None or not content.context.isForwarded:
+        return content
+    return replace(content, text=f"[forwarded] {content.text}", caption=None)
 
 
 def _edit(protocol: Any) -> Content | None:
