@@ -156,7 +156,7 @@ def _removed(tx: Tx, group: Group, stopped: list[TurnId]) -> str:
     if tasks:
         lines.append(f"Paused: {_count(len(tasks), 'task')}.")
     lines.append(
-        f"The folder {group.folder} stays; /group add {group.chat_id} brings it back (not its trigger word, nor what needs your yes)."
+        f"The folder {group.folder} stays; /group add {group.chat_id} brings it back (without its trigger word and ask rules)."
     )
     lines += _way_back(tx) if group.is_main else []
     return "\n".join(lines)

@@ -122,7 +122,7 @@ async def test_a_removed_group_keeps_its_folder_history_and_tasks_and_finds_them
         "Removed: Family. I do not answer there any more.",
         "Cancelled there: 0 turns, 1 message.",
         "Paused: 1 task.",
-        "The folder telegram_family stays; /group add tg:-100 brings it back (not its trigger word, nor what needs your yes).",
+        "The folder telegram_family stays; /group add tg:-100 brings it back (without its trigger word and ask rules).",
     ]
     assert await stored(world) is None
     assert world.around.stopped == [([FAMILY.chat_id], [])]
