@@ -177,6 +177,6 @@ class DiskGuard:
         """The next run may start with what is there now, and remove some of it; it may not add to it."""
         if folder not in self._grace:
             with suppress(OSError):
-                now = await asyncio.to_thread(self._measure, folder, 2 * self._quota_mb * MIB)
+                now = await asyncio.to_thread(self._measure, folder, 4 * self._quota_mb * MIB)
                 if now.why is None:
                     self._grace[folder] = now.size_bytes + MIB

@@ -146,7 +146,7 @@ async def test_an_unknown_command_goes_to_the_agent(house: House, bob: User) -> 
 
 
 async def test_a_known_command_with_wrong_arguments_gets_its_usage(house: House) -> None:
-    assert "/task pause|resume|delete <id>" in await house.ask("/task")
+    assert "/task pause|resume|delete|run|show|runs <id>" in await house.ask("/task")
     assert "/debug last" in await house.ask("/debug nonsense")
 
 
