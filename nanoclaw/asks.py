@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -28,6 +29,8 @@ _WORDS: dict[str, Word] = {
     **dict.fromkeys(("yes", "y", "yep", "yeah", "ok", "okay", "sure", "ja", "j", "klar", "👍", "✅"), "yes"),
     **dict.fromkeys(("no", "n", "nope", "nein", "nee", "nö", "👎", "❌"), "no"),
 }
+_OPTIONS = re.compile(r"/yes (\d{1,15}) · /no \1\s*$")
+"""How a question ends."""
 _PLAIN = str.maketrans("", "", "\ufe0f" + "".join(map(chr, range(0x1F3FB, 0x1F400))))
 """Without what gives an emoji its colour."""
 
@@ -111,6 +114,10 @@ class Asks:
         if word is None or inbound.quote is None:
             return None
         ask_id = await self._store.quoted(inbound.chat_id, inbound.quote.message_id)
+        if ask_id is None and (asked := _OPTIONS.search(inbound.quote.text)):
+            ask_id = AskId(
+                int(asked[1])
+            )  # so quick that the service has not told us yet what became of the question
         return routing.Typed(name=word, args=str(ask_id)) if ask_id else None
 
     async def answer(self, word: Word, ref: str, by: str) -> Answer:

@@ -344,6 +344,17 @@ async def test_a_reply_to_the_question_answers_it(house: House, text: str, carri
     assert [told.text for told in house.stored] == ([] if carried else [text])
 
 
+async def test_a_reply_that_comes_before_the_question_is_noted_as_sent_is_known_by_its_words(
+    house: House,
+) -> None:
+    ask = await budget(house)
+    quote = Quote(message_id="not known yet", text=house.texts(MAIN.chat_id)[0], sender_name="Andy")
+
+    await house.owner("yes", quote=quote)
+
+    assert len(house.carried) == 1, ask
+
+
 @pytest.mark.parametrize(
     "changes",
     [

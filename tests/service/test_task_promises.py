@@ -12,6 +12,7 @@ import pytest
 from nanoclaw.testing.messages_api import Hang, Reply, Status, say, use
 from nanoclaw.testing.scripts import last_user_text
 from tests.service.house import WITHIN_S, House, open_house, paired_house
+from tests.service.surroundings import PROCESS
 
 pytestmark = pytest.mark.service
 
@@ -189,7 +190,8 @@ def _event(house: House) -> str:
 async def test_a_question_that_a_kill_interrupted_is_answered_itself_although_a_task_of_its_conversation_ran_first() -> (
     None
 ):
-    async with paired_house(clock=True) as house:
+    # As a process, an agent ends with its service: its turn waits. One that lives on would answer first.
+    async with paired_house(PROCESS, clock=True) as house:
         await scheduled(house, context_mode="group")
         asked = len(house.api.requests)
         house.fails(Hang())
