@@ -527,6 +527,7 @@ class App:
             workflows=self.workflows,
             default_model=lambda: self.model.name,
             compact_at_tokens=self.settings.model.compact_at_tokens,
+            why_not_compact="the offline model is no AI" if self.settings.model.offline else "",
             exports=_Late(lambda: self.keeping.exporter),
             finish_forgetting=lambda: self.keeping.forgetter.finish(),  # noqa: PLW0108 - built later
             min_interval_s=self.settings.tasks.min_interval_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -14,9 +15,18 @@ class Pacing(Generic[Chat]):
     """Times in seconds of `monotonic`. One chat never waits for another."""
 
     def __init__(
-        self, *, per_min: Callable[[Chat], float], burst: int, monotonic: Callable[[], float]
+        self,
+        *,
+        per_min: Callable[[Chat], float],
+        burst: int,
+        monotonic: Callable[[], float],
+        uneven: float = 1.0,
     ) -> None:
-        """`per_min`: how many messages a chat may get in the long run; `burst`: at once after a silence."""
+        """`per_min`: how many messages a chat may get in the long run; `burst`: at once after a silence.
+
+        `uneven`: a wait is longer than it must be by up to this factor, so that it has no machine's rhythm.
+        """
+        self._uneven = uneven
         self._per_min = per_min
         self._burst = burst
         self._monotonic = monotonic
@@ -31,7 +41,19 @@ class Pacing(Generic[Chat]):
         interval = 60.0 / self._per_min(chat)
         spent = max(self._spent_until.get(chat, now), now) + interval
         self._spent_until[chat] = spent
-        return max(0.0, spent - now - self._burst * interval)
+        wait_s = max(0.0, spent - now - self._burst * interval)
+        return wait_s * random.uniform(1.0, self._uneven)  # noqa: S311 - no secret
+
+    def take_spare(self, chat: Chat, *, keep: int) -> bool:
+        """Takes a token for something that may as well not be sent: only if one is there now, and `keep` more stay."""
+        now = self._monotonic()
+        self._forget(now)
+        interval = 60.0 / self._per_min(chat)
+        spent = max(self._spent_until.get(chat, now), now) + interval
+        if self.held_s(chat) > 0 or spent - now > max(1, self._burst - keep) * interval:
+            return False
+        self._spent_until[chat] = spent
+        return True
 
     def hold(self, chat: Chat, pause_s: float) -> None:
         """The service wants silence in this chat."""

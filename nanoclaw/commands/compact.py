@@ -23,6 +23,8 @@ class Compact:
         group = invocation.group
         if group is None or not invocation.is_owner:
             return Answer(text=NOT_AN_OWNER)
+        if why := self._deps.why_not_compact:
+            return Answer(text=f"I cannot make it shorter: {why}. /new begins a fresh conversation.")
 
         def change(tx: Tx) -> str:
             return (

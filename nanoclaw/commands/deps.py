@@ -220,6 +220,8 @@ class Deps:
     """The model of groups that have none of their own."""
     compact_at_tokens: int = 150_000
     """A conversation that is longer is made shorter."""
+    why_not_compact: str = ""
+    """Why conversations cannot be made shorter; empty: they can."""
     exports: ExportDesk | None = None
     """None: no such command."""
     finish_forgetting: Callable[[], Awaitable[None]] | None = None

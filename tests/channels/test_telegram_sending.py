@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from nanoclaw.channels.pacing import Pacing
 from nanoclaw.channels.telegram import TelegramChannel, TelegramSettings
-from nanoclaw.channels.telegram.pacing import Pacing
 from nanoclaw.domain import ChatId
 from nanoclaw.errors import SendPermanentError, SendRetryError, SendUncertainError
 from nanoclaw.testing.telegram_api import Fault, TelegramApi, drop_after, drop_before, hang_after, status
@@ -255,13 +255,17 @@ class TestPacing:
     """By a clock that stands still unless it is turned."""
 
     def test_an_answer_of_a_few_parts_leaves_at_once(self) -> None:
-        pacing = Pacing(private_per_min=60, group_per_min=17, burst=3, monotonic=lambda: 100.0)
+        pacing: Pacing[int] = Pacing(
+            per_min=lambda chat: 17 if chat < 0 else 60, burst=3, monotonic=lambda: 100.0
+        )
 
         assert [pacing.reserve(7) for _ in range(5)] == [0, 0, 0, 1, 2]
 
     def test_a_group_gets_less_than_twenty_in_any_minute(self) -> None:
         now = 0.0
-        pacing = Pacing(private_per_min=60, group_per_min=17, burst=3, monotonic=lambda: now)
+        pacing: Pacing[int] = Pacing(
+            per_min=lambda chat: 17 if chat < 0 else 60, burst=3, monotonic=lambda: now
+        )
         sent_at = []
         for _ in range(100):
             now += pacing.reserve(-1)
@@ -270,7 +274,9 @@ class TestPacing:
         assert max(sum(start <= at < start + 60 for at in sent_at) for start in sent_at) <= 20
 
     def test_one_chat_does_not_wait_for_another(self) -> None:
-        pacing = Pacing(private_per_min=60, group_per_min=17, burst=1, monotonic=lambda: 0.0)
+        pacing: Pacing[int] = Pacing(
+            per_min=lambda chat: 17 if chat < 0 else 60, burst=1, monotonic=lambda: 0.0
+        )
         pacing.reserve(7)
         pacing.hold(7, 30)
 
@@ -279,7 +285,9 @@ class TestPacing:
 
     def test_a_silence_fills_the_bucket_again(self) -> None:
         now = 0.0
-        pacing = Pacing(private_per_min=60, group_per_min=17, burst=2, monotonic=lambda: now)
+        pacing: Pacing[int] = Pacing(
+            per_min=lambda chat: 17 if chat < 0 else 60, burst=2, monotonic=lambda: now
+        )
         assert [pacing.reserve(7) for _ in range(3)] == [0, 0, 1]
         now = 60.0
 

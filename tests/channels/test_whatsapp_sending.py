@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from nanoclaw.channels.whatsapp.pacing import Pacing
+from nanoclaw.channels.pacing import Pacing
 from nanoclaw.domain import Attachment, ChatId
 from nanoclaw.errors import FetchError, SendError, SendPermanentError, SendRetryError, SendUncertainError
 from nanoclaw.ports import PartToSend
@@ -355,7 +355,7 @@ async def test_a_file_can_be_fetched_after_a_restart_and_not_while_we_are_down(t
 
 
 def test_some_messages_leave_at_once_and_the_rest_at_an_uneven_pace() -> None:
-    pacing = Pacing(per_min=60, burst=3, monotonic=lambda: 100.0)
+    pacing: Pacing[str] = Pacing(per_min=lambda _: 60, uneven=1.4, burst=3, monotonic=lambda: 100.0)
     waits = [pacing.reserve("a") for _ in range(6)]
     assert waits[:3] == [0, 0, 0]
     for wait_s, least in zip(waits[3:], (1, 2, 3), strict=True):
@@ -365,7 +365,7 @@ def test_some_messages_leave_at_once_and_the_rest_at_an_uneven_pace() -> None:
 
 def test_a_silence_gives_the_pace_back() -> None:
     now = [0.0]
-    pacing = Pacing(per_min=60, burst=2, monotonic=lambda: now[0])
+    pacing: Pacing[str] = Pacing(per_min=lambda _: 60, uneven=1.4, burst=2, monotonic=lambda: now[0])
     assert [pacing.reserve("a") > 0 for _ in range(3)] == [False, False, True]
     now[0] += 60
     assert pacing.reserve("a") == 0

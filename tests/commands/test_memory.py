@@ -37,6 +37,14 @@ async def conversation(world: World, group: Group = FAMILY, *, tokens: int | Non
 # --- /compact ----------------------------------------------------------------------------------------------------
 
 
+async def test_where_nobody_can_sum_up_compact_says_so_at_once_and_plans_nothing(world: World) -> None:
+    world.use(why_not_compact="the offline model is no AI")
+    assert await world.say("/compact", FAMILY) == (
+        "I cannot make it shorter: the offline model is no AI. /new begins a fresh conversation."
+    )
+    assert await world.sql("SELECT count(*) FROM compactions") == [(0,)]
+
+
 async def test_compact_plans_a_turn_and_wakes_the_chat(world: World) -> None:
     await conversation(world)
     assert await world.say("/compact the budget", FAMILY) == (

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nanoclaw.channels.telegram.pacing import Pacing
+from nanoclaw.channels.pacing import Pacing
 from nanoclaw.channels.telegram.settings import MAX_FILE_BYTES, TelegramSettings
 from nanoclaw.channels.telegram.standing import Standing
 from nanoclaw.domain import Attachment, ChatId
@@ -168,10 +168,9 @@ def _piece(parts: Sequence[str], index: int) -> str:
     return parts[index] if parts else ""
 
 
-def _pacing(settings: TelegramSettings) -> Pacing:
+def _pacing(settings: TelegramSettings) -> Pacing[int]:
     return Pacing(
-        private_per_min=settings.private_per_min,
-        group_per_min=settings.group_per_min,
+        per_min=lambda chat: settings.group_per_min if chat < 0 else settings.private_per_min,
         burst=settings.burst,
         monotonic=lambda: asyncio.get_running_loop().time(),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import structlog
 from telegram.error import BadRequest, InvalidToken, RetryAfter
 
+from nanoclaw.channels.pacing import Pacing
 from nanoclaw.channels.telegram.api import BotApi
 from nanoclaw.channels.telegram.moves import Moves
 from nanoclaw.channels.telegram.outbound import chat_number, number
-from nanoclaw.channels.telegram.pacing import Pacing
 from nanoclaw.channels.telegram.refusals import is_unchanged, retry_after_s
 from nanoclaw.domain import ChatId
 from nanoclaw.formatting import mended
@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 class Live:
     """Shows text in passing. Never raises, and never takes the pace that a message may need."""
 
-    def __init__(self, *, api: BotApi, messages: Pacing, drafts: Pacing, moves: Moves) -> None:
+    def __init__(self, *, api: BotApi, messages: Pacing[int], drafts: Pacing[int], moves: Moves) -> None:
         """`messages` is the pace of real messages, of which an edit is one to Telegram; drafts have their own."""
         self._api = api
         self._messages = messages
@@ -57,7 +57,7 @@ class Live:
         except Exception as error:  # noqa: BLE001 - see above
             self._note(chat, self._messages, error)
 
-    def _note(self, chat: int, pacing: Pacing, error: Exception) -> None:
+    def _note(self, chat: int, pacing: Pacing[int], error: Exception) -> None:
         if isinstance(error, RetryAfter):
             pacing.hold(chat, retry_after_s(error))
         if isinstance(error, BadRequest) and is_unchanged(error):

@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 import structlog
 from telegram.error import BadRequest, ChatMigrated, InvalidToken, RetryAfter, TelegramError
 
+from nanoclaw.channels.pacing import Pacing
 from nanoclaw.channels.telegram.api import BotApi
 from nanoclaw.channels.telegram.moves import Moves
-from nanoclaw.channels.telegram.pacing import Pacing
 from nanoclaw.channels.telegram.refusals import (
     TOKEN_REFUSED,
     classify,
@@ -45,7 +45,7 @@ _log = structlog.get_logger()
 class Sender:
     """Sends in the task of the caller, at each chat's own pace."""
 
-    def __init__(self, *, api: BotApi, pacing: Pacing, standing: Standing, moves: Moves) -> None:
+    def __init__(self, *, api: BotApi, pacing: Pacing[int], standing: Standing, moves: Moves) -> None:
         self._api = api
         self._pacing = pacing
         self._standing = standing

@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
+from nanoclaw.channels.pacing import Pacing
 from nanoclaw.channels.whatsapp.life import Life, NotWrittenError, Result, UnansweredError
-from nanoclaw.channels.whatsapp.pacing import Pacing
 from nanoclaw.channels.whatsapp.settings import WhatsAppSettings
 from nanoclaw.channels.whatsapp.standing import Standing
 from nanoclaw.domain import Attachment, ChatId
@@ -26,6 +26,8 @@ _BYTES_A_SECOND: Final = 50_000
 """A slow line: a file has so much more time."""
 
 _log = structlog.get_logger()
+_UNEVEN: Final = 1.4
+"""WhatsApp bans numbers that send like machines."""
 
 
 class Sender:
@@ -43,8 +45,9 @@ class Sender:
         self._prefix = "" if settings.own_number else f"{assistant_name}:"
         self._standing = standing
         self._life = life
-        self._pacing = Pacing(
-            per_min=settings.per_min,
+        self._pacing: Pacing[str] = Pacing(
+            per_min=lambda _: settings.per_min,
+            uneven=_UNEVEN,
             burst=settings.burst,
             monotonic=lambda: asyncio.get_running_loop().time(),
         )
